@@ -309,3 +309,6 @@ pub struct SegmentStart {
     /// Microseconds since 1970 UTC of the last commit before this segment; 0 if none.
     pub committed_us: u64,
 }
+
+#[cfg(test)]
+mod tests;
