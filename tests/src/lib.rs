@@ -14,10 +14,12 @@
 //!
 //! `./dev setup` fetches the server programs; docs/DEVELOPMENT.md names the environment variables for one's own.
 
+pub mod compare;
 mod install;
 mod kind;
 mod server;
 mod spawn;
+pub mod sql;
 
 pub use kind::{ServerKind, servers_dir};
 pub use server::{Builder, Server, TextRow, text_rows};
