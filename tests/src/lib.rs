@@ -17,9 +17,13 @@
 pub mod compare;
 mod install;
 mod kind;
+pub mod process;
+pub mod proxy;
 mod server;
 mod spawn;
 pub mod sql;
 
 pub use kind::{ServerKind, servers_dir};
+pub use process::Process;
+pub use proxy::Proxy;
 pub use server::{Builder, Server, TextRow, text_rows};
