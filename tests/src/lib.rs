@@ -17,6 +17,7 @@
 pub mod compare;
 mod install;
 mod kind;
+pub mod load;
 pub mod process;
 pub mod proxy;
 mod server;
@@ -24,6 +25,7 @@ mod spawn;
 pub mod sql;
 
 pub use kind::{ServerKind, servers_dir};
+pub use load::Load;
 pub use process::Process;
 pub use proxy::Proxy;
 pub use server::{Builder, Server, TextRow, text_rows};

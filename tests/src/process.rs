@@ -86,7 +86,15 @@ impl Builder {
         command.stdin(Stdio::null()).stdout(open(&out)?).stderr(open(&err)?);
         let from = fs::metadata(&err).map(|m| m.len()).unwrap_or_default();
         let child = spawn::spawn(command, self.outlive)?;
-        Ok(Process { name: self.name, pid: child.id(), child: Mutex::new(child), out, err, from, outlive: self.outlive })
+        Ok(Process {
+            name: self.name,
+            pid: child.id(),
+            child: Mutex::new(child),
+            out,
+            err,
+            from,
+            outlive: self.outlive,
+        })
     }
 }
 

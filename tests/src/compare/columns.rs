@@ -75,7 +75,7 @@ impl Column {
             Form::TextInHex | Form::JsonText => format!("HEX(CAST({c} AS CHAR))"),
             // Merging builds the document anew, without the holes that partial updates leave in a stored one.
             Form::Json => format!(
-                "CONCAT(JSON_TYPE({c}), ':', JSON_STORAGE_SIZE(JSON_MERGE_PRESERVE('[]', {c})), ':', HEX(CAST({c} AS CHAR)))"
+                "CONCAT(JSON_TYPE({c}), ':', JSON_STORAGE_SIZE(JSON_MERGE_PRESERVE(JSON_ARRAY(), {c})), ':', HEX(CAST({c} AS CHAR)))"
             ),
         }
     }
