@@ -12,6 +12,8 @@ pub mod codec;
 pub mod gtid;
 pub mod position;
 pub mod record;
+pub mod row;
+pub mod row_event;
 pub mod schema;
 pub mod seq;
 
