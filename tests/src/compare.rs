@@ -58,7 +58,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Row count and checksum of one table. Equal tables have equal summaries on every kind of server; JSON counts as its text.
+/// Row count and checksum of one table. Equal tables have equal summaries on every kind of server: JSON counts
+/// as its text, and -0 as 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// `database.table`.
@@ -76,7 +77,7 @@ pub struct Summary {
 pub async fn databases(left: &Server, right: &Server, names: &[&str]) -> Result<Vec<Difference>> {
     let (mut a, mut b) = (session(left).await?, session(right).await?);
     let names = database_names(&mut a, &mut b, names).await?;
-    let same_version = left.version() == right.version();
+    let likeness = Likeness::of(left, right);
     let mut found = Vec::new();
     for database in &names {
         let ours = columns::tables(&mut a, database).await?;
@@ -84,7 +85,7 @@ pub async fn databases(left: &Server, right: &Server, names: &[&str]) -> Result<
         let all: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
         for name in all {
             match (ours.get(name), theirs.get(name)) {
-                (Some(x), Some(y)) => found.extend(pair((&mut a, x), (&mut b, y), same_version).await?),
+                (Some(x), Some(y)) => found.extend(pair((&mut a, x), (&mut b, y), likeness).await?),
                 (x, y) => found.push(Difference {
                     table: format!("{database}.{name}"),
                     what: What::Table,
@@ -112,7 +113,8 @@ pub async fn table(left: (&Server, &str, &str), right: (&Server, &str, &str)) ->
     let ours = ours.get(left.2).with_context(|| format!("{} has no table {}.{}", left.0.name(), left.1, left.2))?;
     let theirs =
         theirs.get(right.2).with_context(|| format!("{} has no table {}.{}", right.0.name(), right.1, right.2))?;
-    let found = pair((&mut a, ours), (&mut b, theirs), false).await?;
+    let found =
+        pair((&mut a, ours), (&mut b, theirs), Likeness { version: false, ..Likeness::of(left.0, right.0) }).await?;
     a.disconnect().await?;
     b.disconnect().await?;
     Ok(found)
@@ -140,7 +142,7 @@ pub async fn summaries(server: &Server, names: &[&str]) -> Result<Vec<Summary>> 
     let mut found = Vec::new();
     for database in database_names_of(&mut conn, names).await? {
         for table in columns::tables(&mut conn, &database).await?.values().filter(|t| t.has_rows()) {
-            let forms: Vec<Form> = table.columns.iter().map(|c| c.form(None)).collect();
+            let forms: Vec<Form> = table.columns.iter().map(|c| c.form(None, false)).collect();
             let order: Vec<usize> = (0..forms.len()).collect();
             let (rows, sum) = rows::checksum(&mut conn, table, &forms, &order).await?;
             let checksum =
@@ -152,8 +154,24 @@ pub async fn summaries(server: &Server, names: &[&str]) -> Result<Vec<Summary>> 
     Ok(found)
 }
 
+/// How far two servers can be expected to store and show the same.
+#[derive(Clone, Copy)]
+struct Likeness {
+    /// Both are MySQL, or both MariaDB.
+    family: bool,
+    /// They are of one version, so that a table's definition reads the same.
+    version: bool,
+}
+
+impl Likeness {
+    fn of(left: &Server, right: &Server) -> Likeness {
+        let family = left.kind().is_mariadb() == right.kind().is_mariadb();
+        Likeness { family, version: left.version() == right.version() }
+    }
+}
+
 /// Compares two tables: their columns, then their rows.
-async fn pair(left: (&mut Conn, &Table), right: (&mut Conn, &Table), same_version: bool) -> Result<Vec<Difference>> {
+async fn pair(left: (&mut Conn, &Table), right: (&mut Conn, &Table), like: Likeness) -> Result<Vec<Difference>> {
     let ((a, ours), (b, theirs)) = (left, right);
     let of = |what, left: String, right: String| Difference {
         table: format!("{}.{}", ours.database, ours.name),
@@ -169,7 +187,7 @@ async fn pair(left: (&mut Conn, &Table), right: (&mut Conn, &Table), same_versio
     let mut found = Vec::new();
     if ours.shape() != theirs.shape() {
         found.push(of(What::Columns, ours.shape().join(", "), theirs.shape().join(", ")));
-    } else if same_version {
+    } else if like.version {
         let (x, y) = (ours.definition(a).await?, theirs.definition(b).await?);
         if x != y {
             found.push(of(What::Columns, x, y));
@@ -177,7 +195,7 @@ async fn pair(left: (&mut Conn, &Table), right: (&mut Conn, &Table), same_versio
     }
     let names = |t: &Table| t.columns.iter().map(|c| c.name.to_lowercase()).collect::<BTreeSet<_>>();
     if ours.has_rows() && names(ours) == names(theirs) {
-        found.extend(rows::compare((a, ours), (b, theirs)).await?);
+        found.extend(rows::compare((a, ours), (b, theirs), like.family).await?);
     }
     Ok(found)
 }

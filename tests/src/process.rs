@@ -163,7 +163,7 @@ impl Process {
     /// # Errors
     /// When it has ended.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        spawn::pause(&self.child())
     }
 
     /// Lets it go on (SIGCONT).

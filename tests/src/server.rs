@@ -259,7 +259,7 @@ impl Server {
     /// # Errors
     /// When it is not running.
     pub fn pause(&self) -> Result<()> {
-        spawn::signal(self.child().as_ref().context("the server is not running")?, Signal::SIGSTOP)
+        spawn::pause(self.child().as_ref().context("the server is not running")?)
     }
 
     /// Lets a paused server go on.

@@ -1,6 +1,6 @@
 //! Child processes that never outlive us.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::process::CommandExt;
@@ -52,6 +52,27 @@ pub(crate) fn spawn(mut command: Command, outlive: bool) -> Result<Child> {
 pub(crate) fn signal(child: &Child, signal: Signal) -> Result<()> {
     let pid = Pid::from_raw(i32::try_from(child.id()).context("process id out of range")?);
     kill(pid, signal).with_context(|| format!("while sending {signal} to process {pid}"))
+}
+
+/// Stops a child (SIGSTOP) and waits the moment until none of its threads runs any more; the signal alone returns before that.
+pub(crate) fn pause(child: &Child) -> Result<()> {
+    signal(child, Signal::SIGSTOP)?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let tasks = format!("/proc/{}/task", child.id());
+    // A thread's state stands behind its name, which is in brackets.
+    let stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't', 'Z', 'X']));
+    loop {
+        let threads = std::fs::read_dir(&tasks).with_context(|| format!("while reading {tasks}"))?;
+        // A thread that ends meanwhile cannot be read, and does not run.
+        let mut stats = threads.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        if stats.all(stopped) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            bail!("process {} does not stop", child.id());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Waits until the child has ended, or the deadline has passed (`None`).

@@ -32,6 +32,8 @@ pub(super) enum Form {
     Text,
     /// FLOAT and DOUBLE: all digits, and the sign of zero.
     Float,
+    /// FLOAT and DOUBLE without the sign of zero: MariaDB stores -0 as 0.
+    FloatUnsignedZero,
     /// BIT, as a number.
     Bit,
     /// ENUM and SET: number and text, since one text may stand for two numbers.
@@ -47,10 +49,11 @@ pub(super) enum Form {
 }
 
 impl Column {
-    /// How to compare it with `other` of the other server, or for a summary without one.
-    pub(super) fn form(&self, other: Option<&Column>) -> Form {
+    /// How to compare it with `other` of the other server, or for a summary without one. `one_family`: both are MySQL, or both MariaDB.
+    pub(super) fn form(&self, other: Option<&Column>, one_family: bool) -> Form {
         match self.data_type.as_str() {
-            "float" | "double" => Form::Float,
+            "float" | "double" if one_family => Form::Float,
+            "float" | "double" => Form::FloatUnsignedZero,
             "bit" => Form::Bit,
             "enum" | "set" => Form::Member,
             "json" if other.is_some_and(|o| o.data_type == "json") => Form::Json,
@@ -69,6 +72,7 @@ impl Column {
         match form {
             Form::Text => format!("CAST({c} AS CHAR)"),
             Form::Float => format!("{c} * 1e0"),
+            Form::FloatUnsignedZero => format!("{c} * 1e0 + 0e0"),
             Form::Bit => format!("{c} + 0"),
             Form::Member => format!("CONCAT({c} + 0, ':', HEX({c}))"),
             Form::Bytes => format!("HEX({c})"),

@@ -9,7 +9,11 @@ use mysql_async::Conn;
 use std::collections::HashMap;
 
 /// The differences between the rows of two tables with the same column names.
-pub(super) async fn compare(left: (&mut Conn, &Table), right: (&mut Conn, &Table)) -> Result<Vec<Difference>> {
+pub(super) async fn compare(
+    left: (&mut Conn, &Table),
+    right: (&mut Conn, &Table),
+    one_family: bool,
+) -> Result<Vec<Difference>> {
     let ((a, ours), (b, theirs)) = (left, right);
     // The second table's columns, in the order of the first.
     let by_name = |name: &str| theirs.columns.iter().position(|c| c.name.eq_ignore_ascii_case(name));
@@ -19,8 +23,8 @@ pub(super) async fn compare(left: (&mut Conn, &Table), right: (&mut Conn, &Table
     let mut parsed = Vec::new();
     for (i, &j) in order.iter().enumerate() {
         let (p, q) = (&ours.columns[i], &theirs.columns[j]);
-        x.push(p.form(Some(q)));
-        y[j] = q.form(Some(p));
+        x.push(p.form(Some(q), one_family));
+        y[j] = q.form(Some(p), one_family);
         parsed.push(x[i] == Form::JsonText);
     }
     let straight: Vec<usize> = (0..x.len()).collect();
