@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts server binaries for tests and the demo into .servers/ of this checkout. Nothing is installed into the system.
 #
-#   scripts/servers.sh [mysql9] [mariadb10] [mariadb11] [mysql56]      (none named: all four)
+#   scripts/servers.sh [mysql9] [mariadb10] [mariadb11] [mysql56]        (none named: all four)
 #
 # Each kind ends as .servers/KIND/{bin,share,VERSION}, where bin/* are small wrappers that start the unpacked programs with the
 # unpacked loader and libraries. A kind with a VERSION file is complete and left alone, so a second run costs nothing.
@@ -165,15 +165,27 @@ WRAP
     finish mysql56 mysqld
 }
 
+# The user's own installation of a kind, if the environment names one; the harness then uses that.
+own() {
+    case $1 in
+        mysql9) printf '%s' "${LOGWEIR_MYSQL_BASEDIR:-}" ;;
+        mariadb10) printf '%s' "${LOGWEIR_MARIADB_BASEDIR:-}" ;;
+        mariadb11) printf '%s' "${LOGWEIR_MARIADB11_BASEDIR:-}" ;;
+        mysql56) printf '%s' "${LOGWEIR_MYSQL56_BASEDIR:-}" ;;
+        *) die "unknown kind '$1'" ;;
+    esac
+}
+
 main() {
-    local kind failed=
+    local kind own failed=
     mkdir -p "$dir"
     if [ "${1:-}" = --get ]; then "get_$2"; return; fi
     [ $# -gt 0 ] || set -- mysql9 mariadb10 mariadb11 mysql56
     exec 9>"$dir/.lock"; flock 9
     for kind in "$@"; do
-        case $kind in mysql9|mariadb10|mariadb11|mysql56) ;; *) die "unknown kind '$kind'" || exit 2 ;; esac
-        [ -e "$dir/$kind/VERSION" ] && continue
+        own=$(own "$kind") || exit 2
+        if [ -n "$own" ]; then say "$kind: using $own"; continue; fi
+        [ ! -e "$dir/$kind/VERSION" ] || continue
         # A process of its own, so that its first error ends it.
         bash "${BASH_SOURCE[0]}" --get "$kind" || failed="$failed $kind"
     done
