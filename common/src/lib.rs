@@ -9,13 +9,19 @@
 //! ```
 
 pub mod codec;
+pub mod config;
+pub mod connect;
+pub mod control;
 pub mod gtid;
+pub mod metrics;
 pub mod position;
 pub mod record;
 pub mod row;
 pub mod row_event;
 pub mod schema;
+pub mod selection;
 pub mod seq;
+pub mod telemetry;
 
 pub use gtid::{Gtid, GtidSet};
 pub use position::{BinlogPosition, LogPosition};
