@@ -60,7 +60,7 @@ fn template(programs: &Programs, init: &[(String, String)]) -> Result<PathBuf> {
 fn initialise(programs: &Programs, init: &[(String, String)], data: &Path, log: &Path) -> Result<()> {
     let mut command = Command::new(&programs.server);
     command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
-    command.args(crate::server::location_options(programs));
+    command.args(crate::options::location_options(programs));
     command.args(init.iter().map(|(option, value)| format!("--{option}={value}")));
     command.arg("--skip-log-bin").stdout(Stdio::null()).stderr(File::create(log)?);
     let sql = match programs.kind {

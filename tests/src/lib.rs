@@ -18,6 +18,7 @@ pub mod compare;
 mod install;
 mod kind;
 pub mod load;
+mod options;
 pub mod process;
 pub mod proxy;
 mod server;
