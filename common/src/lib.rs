@@ -21,6 +21,7 @@ pub mod row_event;
 pub mod schema;
 pub mod selection;
 pub mod seq;
+pub mod sql;
 pub mod telemetry;
 
 pub use gtid::{Gtid, GtidSet};

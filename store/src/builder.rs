@@ -114,6 +114,14 @@ impl FrameBuilder {
         self.reset();
     }
 
+    /// Forgets the records of the seq that is begun and not ended, and keeps the whole ones.
+    pub fn drop_pending(&mut self) {
+        let (end, records) = self.complete;
+        self.buf.truncate(end);
+        self.records = records;
+        self.last = FRAME_HEADER; // no record is pending that `end_seq` could mark
+    }
+
     /// Keeps only the records of the seq that is begun and not ended.
     pub(crate) fn keep_pending(&mut self) {
         let (end, records) = self.complete;
