@@ -86,7 +86,9 @@ fn glob(part: &str) -> String {
 }
 
 impl Pattern {
-    fn matches_table(&self, database: &str, table: &str) -> bool {
+    /// Whether the table's name matches.
+    #[must_use]
+    pub fn matches(&self, database: &str, table: &str) -> bool {
         match self.database {
             Part::Glob { .. } => self.table.is_match(&format!("{database}\0{table}")),
             Part::Prefix(_) => self.table.is_match(&format!("{database}.{table}")),
@@ -180,8 +182,8 @@ impl Selection {
 
     fn decide(&self, database: &str, table: &str) -> bool {
         !self.is_never(database)
-            && self.include.iter().any(|p| p.matches_table(database, table))
-            && !self.exclude.iter().any(|p| p.matches_table(database, table))
+            && self.include.iter().any(|p| p.matches(database, table))
+            && !self.exclude.iter().any(|p| p.matches(database, table))
     }
 
     /// Whether statements on the database itself (CREATE, ALTER, DROP DATABASE) are meant: some of its tables can be selected.

@@ -1,0 +1,5 @@
+//! `logweir`: the operators' command.
+
+fn main() -> std::process::ExitCode {
+    console::main()
+}
