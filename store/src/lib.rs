@@ -21,6 +21,8 @@ mod retention;
 mod scan;
 mod segment;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod verify;
 pub mod vfs;
 mod watermark;

@@ -9,7 +9,6 @@ use common::Seq;
 use crate::error::{Damage, Result, StoreError};
 use crate::frame::{FrameHeader, STARTS_INSIDE};
 use crate::header::SegmentHeader;
-use crate::planted::{Bug, planted};
 use crate::record::Records;
 use crate::scan::{ScanError, Scanned, Scanner};
 use crate::segment::{SegmentId, list_ids, open_segment};
@@ -318,7 +317,7 @@ fn wait_on(page: &WatermarkPage, ready: impl Fn() -> bool, timeout: Duration) ->
 /// Reads a frame below the published end. Damage there is read once more from the disk before it is believed.
 fn read_frame(scanner: &mut Scanner, limit: u64) -> std::result::Result<Option<Scanned>, ScanError> {
     match scanner.next(limit) {
-        Err(ScanError::Damage(_)) if !planted(Bug::IgnoreBodyChecksum) => {
+        Err(ScanError::Damage(_)) => {
             scanner.reread();
             scanner.next(limit)
         }

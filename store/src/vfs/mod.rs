@@ -2,6 +2,8 @@
 //!
 //! [`RealFs`] is the machine's; the in-memory one of the tests loses unsynced data at a simulated power cut.
 
+#[cfg(test)]
+pub(crate) mod mem;
 mod page;
 mod real;
 
