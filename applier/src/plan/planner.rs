@@ -1,0 +1,417 @@
+//! Gathers records into steps.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use common::record::{Begin, Commit, CommitKind, PositionMark, RecordKind, Rows, RowsMore, SourceInfo, XaOutcome, Xid};
+use common::selection::Selection;
+use common::{BinlogPosition, Flavor, Gtid, SchemaId, Seq, TableSchema, codec};
+
+use super::step::{Action, Change, Close, DdlStep, Piece, SourceTable, Step};
+use crate::error::{ApplyError, Place, Result};
+use crate::target::{Position, Progress};
+
+/// How much one destination transaction gathers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of images. A single source transaction beyond it is streamed.
+    pub bytes: u64,
+    /// Source transactions.
+    pub transactions: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { rows: 5000, bytes: 4 << 20, transactions: 5000 }
+    }
+}
+
+/// The source transaction whose records are coming in.
+#[derive(Debug)]
+struct Open {
+    place: Arc<Place>,
+    begin: Begin,
+    actions: Vec<Action>,
+    rows: u64,
+    bytes: u64,
+    /// A part of it was given out already.
+    streamed: bool,
+    /// A DDL statement that waits for what comes after it.
+    ddl: Option<Vec<u8>>,
+    ddl_parts: u32,
+    /// Whether RowsMore records belong to a table that is not wanted.
+    skipping_more: bool,
+}
+
+/// Whole source transactions that wait for their destination transaction to be full.
+#[derive(Debug, Default)]
+struct Gathered {
+    first: Option<Arc<Place>>,
+    source: Option<Arc<SourceInfo>>,
+    actions: Vec<Action>,
+    progress: Progress,
+    transactions: u64,
+    rows: u64,
+    bytes: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Planner {
+    budget: Budget,
+    selection: Selection,
+    applied: Position,
+    /// The last seq that was put into a step or gathered.
+    seen: Seq,
+    source: Arc<SourceInfo>,
+    tables: HashMap<SchemaId, Arc<SourceTable>>,
+    open: Option<Open>,
+    gathered: Gathered,
+    /// Transactions that are known to be XA PREPAREs although their end has not been read.
+    prepares: HashMap<Seq, Xid>,
+    gtid: Option<Gtid>,
+    committed_us: u64,
+    ready: VecDeque<Step>,
+}
+
+impl Planner {
+    /// Plans what is not in `applied`.
+    #[must_use]
+    pub fn new(budget: Budget, selection: Selection, applied: Position) -> Self {
+        Self {
+            budget,
+            selection,
+            seen: applied.seq,
+            gtid: applied.gtid.parse().ok(),
+            committed_us: applied.committed_us,
+            applied,
+            source: Arc::new(no_source()),
+            tables: HashMap::new(),
+            open: None,
+            gathered: Gathered::default(),
+            prepares: HashMap::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Tells it that the transaction `seq` ends as XA PREPARE of this branch ([`Close::WasPrepare`]).
+    pub fn expect_prepare(&mut self, seq: Seq, xid: Xid) {
+        self.prepares.insert(seq, xid);
+    }
+
+    /// The next step, oldest first.
+    pub fn take(&mut self) -> Option<Step> {
+        self.ready.pop_front()
+    }
+
+    /// Whether whole transactions are gathered and not given out.
+    #[must_use]
+    pub fn gathers(&self) -> bool {
+        self.gathered.transactions > 0
+    }
+
+    /// The last seq that ended and is in a step or gathered.
+    #[must_use]
+    pub fn seen(&self) -> Seq {
+        self.seen
+    }
+
+    /// Gives out what is gathered, full or not.
+    pub fn flush(&mut self) {
+        let gathered = std::mem::take(&mut self.gathered);
+        let Some(first) = gathered.first else { return };
+        self.ready.push_back(Step::Rows(Piece {
+            opens: true,
+            actions: gathered.actions,
+            close: Close::Commit(gathered.progress),
+            first,
+            source: gathered.source.unwrap_or_else(|| self.source.clone()),
+            transactions: gathered.transactions,
+            rows: gathered.rows,
+            bytes: gathered.bytes,
+            clears_intent: false,
+        }));
+    }
+
+    /// Takes one record in. Records of transactions that are applied already only teach it schemas.
+    ///
+    /// # Errors
+    /// When the record does not decode or does not fit where it stands.
+    pub fn push(&mut self, seq: Seq, kind: u8, payload: &[u8]) -> Result<()> {
+        let Some(kind) = RecordKind::from_byte(kind) else {
+            return Err(ApplyError::refused(
+                format!("seq {seq} holds a record of kind {kind}, which this program does not know"),
+                "it was written by a newer Logweir: use that version for the applier too",
+            ));
+        };
+        match kind {
+            RecordKind::Schema => {
+                let schema: TableSchema = codec::decode(payload)?;
+                let id = schema.id()?;
+                if !self.tables.contains_key(&id) {
+                    self.tables.insert(id, Arc::new(SourceTable::new(id, schema)?));
+                }
+                return Ok(());
+            }
+            RecordKind::SourceInfo => {
+                let source: SourceInfo = codec::decode(payload)?;
+                // Another format description cannot be announced inside a transaction of the destination.
+                if source != *self.source {
+                    self.flush();
+                    self.source = Arc::new(source);
+                }
+                return Ok(());
+            }
+            _ if self.applied.holds(seq) => return Ok(()),
+            _ => {}
+        }
+        let result = match kind {
+            RecordKind::Begin => self.begin(seq, codec::decode(payload)?),
+            RecordKind::Rows => self.rows(seq, payload),
+            RecordKind::RowsMore => self.rows_more(seq, &codec::decode(payload)?),
+            RecordKind::Ddl => self.ddl(seq, payload),
+            RecordKind::XaOutcome => self.outcome(seq, codec::decode(payload)?),
+            RecordKind::Commit => self.commit(seq, codec::decode(payload)?),
+            RecordKind::PositionMark => self.mark(seq, codec::decode(payload)?),
+            RecordKind::Schema | RecordKind::SourceInfo => Ok(()),
+        };
+        result.map_err(|error| match &self.open {
+            Some(open) => error.at(&open.place),
+            None => error.at(&Place { seq, ..Place::default() }),
+        })
+    }
+
+    fn begin(&mut self, seq: Seq, begin: Begin) -> Result<()> {
+        if let Some(open) = &self.open {
+            return Err(out_of_place(seq, &format!("begins although seq {} has not ended", open.place.seq)));
+        }
+        let place = Arc::new(Place { seq, gtid: begin.gtid.clone(), end: None });
+        let open = Open {
+            place,
+            begin,
+            actions: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            streamed: false,
+            ddl: None,
+            ddl_parts: 0,
+            skipping_more: false,
+        };
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn open(&mut self, seq: Seq) -> Result<&mut Open> {
+        self.open.as_mut().filter(|open| open.place.seq == seq).ok_or_else(|| out_of_place(seq, "has changes outside a transaction"))
+    }
+
+    fn rows(&mut self, seq: Seq, payload: &[u8]) -> Result<()> {
+        self.release_ddl(None);
+        let rows: Rows<'_> = codec::decode(payload)?;
+        let (schema, row_count) = (rows.schema, u64::from(rows.row_count));
+        let table = self.tables.get(&schema).cloned();
+        let table = table.ok_or_else(|| out_of_place(seq, &format!("names the layout {schema}, which its segment does not hold")))?;
+        let wanted = self.selection.selects(&table.schema.database, &table.schema.table);
+        let open = self.open(seq)?;
+        open.skipping_more = !wanted;
+        if !wanted {
+            return Ok(());
+        }
+        let us = open.begin.committed_us;
+        let change = Change {
+            place: open.place.clone(),
+            table,
+            server_id: open.begin.server_id,
+            timestamp: u32::try_from(us / 1_000_000).unwrap_or(0),
+            payload: payload.to_vec(),
+            more: Vec::new(),
+        };
+        open.rows += row_count;
+        open.bytes += change.bytes() as u64;
+        open.actions.push(Action::Rows(change));
+        // A record whose images go on in RowsMore is given out only when the next one begins.
+        if rows.more_bytes == 0 { self.stream(seq) } else { Ok(()) }
+    }
+
+    fn rows_more(&mut self, seq: Seq, more: &RowsMore<'_>) -> Result<()> {
+        let open = self.open(seq)?;
+        if open.skipping_more {
+            return Ok(());
+        }
+        let Some(Action::Rows(change)) = open.actions.last_mut() else {
+            return Err(out_of_place(seq, "goes on with images that it has not begun"));
+        };
+        change.more.extend_from_slice(more.images);
+        open.bytes += more.images.len() as u64;
+        let wanted = change.rows()?.more_bytes;
+        if change.more.len() as u64 >= wanted { self.stream(seq) } else { Ok(()) }
+    }
+
+    fn outcome(&mut self, seq: Seq, outcome: XaOutcome) -> Result<()> {
+        let open = self.open(seq)?;
+        let place = open.place.clone();
+        open.actions.push(Action::Outcome { place, xid: outcome.xid, commit: outcome.commit });
+        Ok(())
+    }
+
+    fn ddl(&mut self, seq: Seq, payload: &[u8]) -> Result<()> {
+        self.release_ddl(None);
+        self.flush();
+        let open = self.open(seq)?;
+        if open.streamed || !open.actions.is_empty() {
+            return Err(ApplyError::refused(
+                format!("seq {seq} changes rows and then runs DDL; DDL commits, so the two cannot stay together"),
+                "report this with the output of `logweir store dump` for this seq",
+            ));
+        }
+        open.ddl = Some(payload.to_vec());
+        Ok(())
+    }
+
+    /// Gives out a DDL statement that waited for what comes after it.
+    fn release_ddl(&mut self, close: Option<Progress>) {
+        let Some(open) = self.open.as_mut() else { return };
+        let Some(payload) = open.ddl.take() else { return };
+        let part = open.ddl_parts;
+        open.ddl_parts += 1;
+        let step = DdlStep { place: open.place.clone(), part, payload, source: self.source.clone(), close, before: self.seen };
+        self.ready.push_back(Step::Ddl(Box::new(step)));
+    }
+
+    /// Gives out a part of a transaction that is larger than the budget.
+    fn stream(&mut self, seq: Seq) -> Result<()> {
+        let budget = self.budget.bytes;
+        if self.open(seq)?.bytes < budget {
+            return Ok(());
+        }
+        self.flush();
+        let prepare = self.prepares.get(&seq).cloned();
+        let source = self.source.clone();
+        let open = self.open(seq)?;
+        let piece = Piece {
+            opens: !open.streamed,
+            actions: as_prepare(std::mem::take(&mut open.actions), prepare, seq),
+            close: Close::Open,
+            first: open.place.clone(),
+            source,
+            transactions: 0,
+            rows: std::mem::take(&mut open.rows),
+            bytes: std::mem::take(&mut open.bytes),
+            clears_intent: false,
+        };
+        open.streamed = true;
+        self.ready.push_back(Step::Rows(piece));
+        Ok(())
+    }
+
+    fn commit(&mut self, seq: Seq, commit: Commit) -> Result<()> {
+        self.open(seq)?;
+        let Some(open) = self.open.as_ref() else { return Ok(()) };
+        self.gtid = open.begin.gtid.clone().or(self.gtid.take());
+        self.committed_us = open.begin.committed_us;
+        let progress = self.progress(seq, commit.end);
+        let alone = open.actions.is_empty() && !open.streamed;
+        self.release_ddl(alone.then(|| progress.clone()));
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        self.seen = seq;
+        if alone && open.ddl_parts > 0 {
+            return Ok(());
+        }
+        let prepare = match commit.kind {
+            CommitKind::XaPrepare { xid } => Some(xid),
+            CommitKind::Commit | CommitKind::Implicit | CommitKind::Rollback => None,
+        };
+        let known = self.prepares.remove(&seq);
+        let close = match &prepare {
+            Some(xid) if open.streamed && known.is_none() => Close::WasPrepare(seq, xid.clone()),
+            _ => Close::Commit(progress),
+        };
+        open.actions = as_prepare(open.actions, prepare, seq);
+        if open.streamed || open.ddl_parts > 0 {
+            self.flush();
+            self.ready.push_back(Step::Rows(Piece {
+                opens: !open.streamed,
+                actions: open.actions,
+                close,
+                first: open.place,
+                source: self.source.clone(),
+                transactions: 1,
+                rows: open.rows,
+                bytes: open.bytes,
+                clears_intent: open.ddl_parts > 0,
+            }));
+            return Ok(());
+        }
+        let Close::Commit(progress) = close else { return Ok(()) };
+        self.gather(open.place, open.actions, progress, open.rows, open.bytes);
+        Ok(())
+    }
+
+    fn mark(&mut self, seq: Seq, mark: PositionMark) -> Result<()> {
+        if let Some(open) = &self.open {
+            return Err(out_of_place(seq, &format!("marks a position although seq {} has not ended", open.place.seq)));
+        }
+        self.committed_us = self.committed_us.max(mark.source_us);
+        self.seen = seq;
+        let progress = self.progress(seq, mark.position);
+        let place = Arc::new(Place { seq, gtid: None, end: Some(progress.end.clone()) });
+        self.gather(place, Vec::new(), progress, 0, 0);
+        Ok(())
+    }
+
+    fn progress(&self, seq: Seq, end: BinlogPosition) -> Progress {
+        Progress { seq, end, gtid: self.gtid.clone(), committed_us: self.committed_us }
+    }
+
+    fn gather(&mut self, place: Arc<Place>, mut actions: Vec<Action>, progress: Progress, rows: u64, bytes: u64) {
+        // Beyond the gaps of an earlier, parallel run: the position may not jump over them with what was gathered before.
+        if progress.seq.0 > self.gathered.progress.seq.0 + 1 {
+            self.flush();
+        }
+        let group = &mut self.gathered;
+        group.source.get_or_insert_with(|| self.source.clone());
+        group.first.get_or_insert(place);
+        group.actions.append(&mut actions);
+        group.progress = progress;
+        group.transactions += 1;
+        group.rows += rows;
+        group.bytes += bytes;
+        let budget = self.budget;
+        if group.rows >= budget.rows || group.bytes >= budget.bytes || group.transactions >= budget.transactions {
+            self.flush();
+        }
+    }
+}
+
+/// The rows among the actions become rows to keep, if their transaction is a prepared branch.
+fn as_prepare(actions: Vec<Action>, prepare: Option<Xid>, seq: Seq) -> Vec<Action> {
+    let Some(xid) = prepare else { return actions };
+    let mut changes = Vec::with_capacity(actions.len());
+    let mut others = Vec::new();
+    for action in actions {
+        match action {
+            Action::Rows(change) => changes.push(change),
+            other => others.push(other),
+        }
+    }
+    others.push(Action::Prepare { xid, seq, changes });
+    others
+}
+
+/// What stands for the source until the first segment says who it is.
+fn no_source() -> SourceInfo {
+    SourceInfo {
+        flavor: Flavor::MySql,
+        version: String::new(),
+        server_uuid: String::new(),
+        server_id: 0,
+        epoch: 0,
+        format_description: Vec::new(),
+    }
+}
+
+fn out_of_place(seq: Seq, what: &str) -> ApplyError {
+    ApplyError::refused(format!("seq {seq} {what}"), "run `logweir store verify`; the records do not follow each other as they must")
+}

@@ -1,0 +1,172 @@
+//! What a worker is given.
+
+use std::sync::Arc;
+
+use common::record::{Op, Rows, SourceInfo, Xid};
+use common::row::Layout;
+use common::{SchemaId, Seq, TableSchema, codec};
+
+use crate::error::{ApplyError, Place, Result};
+use crate::target::Progress;
+
+/// One version of a table of the source.
+#[derive(Debug)]
+pub struct SourceTable {
+    /// Its name in the log.
+    pub id: SchemaId,
+    /// Its columns.
+    pub schema: TableSchema,
+    /// How its images are cut.
+    pub layout: Layout,
+}
+
+impl SourceTable {
+    /// From the layout in the log.
+    ///
+    /// # Errors
+    /// When it holds a column that cannot be cut.
+    pub fn new(id: SchemaId, schema: TableSchema) -> Result<Self> {
+        let layout = Layout::new(&schema).map_err(|source| ApplyError::Row { table: schema.full_name(), source })?;
+        Ok(Self { id, schema, layout })
+    }
+}
+
+/// Rows of one table that one event of the source changed: the record's payload, read when it is needed.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The transaction that it belongs to.
+    pub place: Arc<Place>,
+    /// Its table.
+    pub table: Arc<SourceTable>,
+    /// `server_id` of the server that first committed it.
+    pub server_id: u32,
+    /// Seconds since 1970 UTC of its commit.
+    pub timestamp: u32,
+    /// The encoded [`Rows`].
+    pub payload: Vec<u8>,
+    /// Images of the `RowsMore` records that follow it, in turn.
+    pub more: Vec<u8>,
+}
+
+impl Change {
+    /// The record.
+    ///
+    /// # Errors
+    /// When the payload is none.
+    pub fn rows(&self) -> Result<Rows<'_>> {
+        Ok(codec::decode(&self.payload)?)
+    }
+
+    /// All images as one slice; joined only if they were stored in parts.
+    ///
+    /// # Errors
+    /// When the payload is none.
+    pub fn images(&self) -> Result<std::borrow::Cow<'_, [u8]>> {
+        let rows = self.rows()?;
+        if self.more.is_empty() {
+            return Ok(rows.images.into());
+        }
+        Ok([rows.images, &self.more].concat().into())
+    }
+
+    /// Memory that it takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.payload.len() + self.more.len()
+    }
+
+    /// Its operation, for messages.
+    #[must_use]
+    pub fn op_name(op: Op) -> &'static str {
+        match op {
+            Op::Insert => "INSERT",
+            Op::Update | Op::PartialUpdate => "UPDATE",
+            Op::Delete => "DELETE",
+        }
+    }
+}
+
+/// One thing to do inside a destination transaction.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Write rows.
+    Rows(Change),
+    /// Keep these rows of a prepared branch until its outcome is known.
+    Prepare {
+        /// The branch.
+        xid: Xid,
+        /// The seq of the XA PREPARE.
+        seq: Seq,
+        /// Its changes, or some of them.
+        changes: Vec<Change>,
+    },
+    /// A prepared branch ends: write what was kept, or forget it.
+    Outcome {
+        /// The transaction that says so.
+        place: Arc<Place>,
+        /// The branch.
+        xid: Xid,
+        /// XA COMMIT or XA ROLLBACK.
+        commit: bool,
+    },
+}
+
+/// How a piece ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// The destination transaction goes on with the next piece.
+    Open,
+    /// Move the position there and commit.
+    Commit(Progress),
+    /// It turned out to be the XA PREPARE of this branch: roll back, and read this seq again knowing that.
+    WasPrepare(Seq, Xid),
+}
+
+/// Changes for one destination transaction, or a part of one.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Whether it begins the destination transaction.
+    pub opens: bool,
+    /// What to do, in order.
+    pub actions: Vec<Action>,
+    /// How it ends.
+    pub close: Close,
+    /// The first source transaction in it.
+    pub first: Arc<Place>,
+    /// Who wrote it.
+    pub source: Arc<SourceInfo>,
+    /// Source transactions that end in it.
+    pub transactions: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes of images and statements in it.
+    pub bytes: u64,
+    /// An intent row of DDL earlier in this seq is to be removed with the commit.
+    pub clears_intent: bool,
+}
+
+/// One statement of DDL.
+#[derive(Clone, Debug)]
+pub struct DdlStep {
+    /// The transaction.
+    pub place: Arc<Place>,
+    /// Which statement of its transaction, from 0.
+    pub part: u32,
+    /// The encoded [`common::record::Ddl`].
+    pub payload: Vec<u8>,
+    /// Who wrote it.
+    pub source: Arc<SourceInfo>,
+    /// Move the position there when done; None if more of the same transaction follows.
+    pub close: Option<Progress>,
+    /// The position before it.
+    pub before: Seq,
+}
+
+/// What a worker executes.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Rows.
+    Rows(Piece),
+    /// DDL, with nothing else under way.
+    Ddl(Box<DdlStep>),
+}

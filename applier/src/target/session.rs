@@ -1,0 +1,154 @@
+//! A connection to the destination, set so that what the log holds is written as it is.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use common::config::Server;
+use common::{Flavor, connect};
+use mysql_async::Conn;
+use mysql_async::prelude::{FromRow, Queryable};
+
+use super::server::ServerFacts;
+use crate::error::{ApplyError, Doing, Result};
+
+/// `sql_mode` of sessions that write rows. Strict, so that nothing is cut off in silence; but zero and impossible dates and zeros in
+/// AUTO_INCREMENT columns are written as the source held them.
+pub(crate) const ROW_SQL_MODE: &str = "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
+
+/// Opens sessions.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    server: Server,
+    lock_wait_s: u64,
+}
+
+impl Connector {
+    /// Sessions at this server; a change waits at most `lock_wait` for a lock before it is tried again.
+    #[must_use]
+    pub fn new(server: Server, lock_wait: Duration) -> Self {
+        Self { server, lock_wait_s: lock_wait.as_secs().max(1) }
+    }
+
+    /// The server's url, without a password.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.url.to_string()
+    }
+
+    /// A session as the server gives it, with only the connection's character set set: for DDL, which brings its own context.
+    ///
+    /// # Errors
+    /// When the destination cannot be reached or refuses.
+    pub async fn plain(&self) -> Result<Session> {
+        // Found rows: an UPDATE that changes nothing is not a missing row.
+        let conn = connect::open_with(&self.server, |opts| opts.client_found_rows(true).stmt_cache_size(0)).await;
+        let mut conn = conn.map_err(ApplyError::Connect)?;
+        conn.query_drop("SET NAMES binary").await.doing(|| "setting up the session at the destination".into())?;
+        let facts = ServerFacts::ask(&mut conn).await?;
+        Ok(Session { conn, facts })
+    }
+
+    /// A session for rows and positions.
+    ///
+    /// # Errors
+    /// As [`Connector::plain`].
+    pub async fn open(&self) -> Result<Session> {
+        let mut session = self.plain().await?;
+        let mut set = format!(
+            "SET SESSION sql_mode='{ROW_SQL_MODE}', time_zone='+00:00', autocommit=1, foreign_key_checks=1, unique_checks=1, \
+             sql_safe_updates=0, sql_auto_is_null=0, innodb_lock_wait_timeout={}, lock_wait_timeout=3600, net_read_timeout=600, \
+             net_write_timeout=600, wait_timeout=604800",
+            self.lock_wait_s
+        );
+        if session.facts.flavor == Flavor::MariaDb {
+            set.push_str(", max_statement_time=0");
+        }
+        if session.facts.is(Flavor::MySql, (8, 0, 30)) {
+            // Else a hidden primary key is hidden from us too.
+            set.push_str(", show_gipk_in_create_table_and_information_schema=ON");
+        }
+        session.run(set, || "setting up the session at the destination".into()).await?;
+        let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+        session.run(isolation, || "setting up the session at the destination".into()).await?;
+        Ok(session)
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    conn: Conn,
+    /// The server at its other end.
+    pub facts: ServerFacts,
+}
+
+impl Session {
+    /// Runs one statement (or several, if none is `BINLOG`); gives the rows that the last one found or changed.
+    ///
+    /// # Errors
+    /// When it fails; `doing` says what it was for.
+    pub async fn run(&mut self, sql: impl Into<Vec<u8>>, doing: impl FnOnce() -> String) -> Result<u64> {
+        self.conn.query_drop(sql.into()).await.doing(doing)?;
+        Ok(self.conn.affected_rows())
+    }
+
+    /// Runs a query and gives all its rows.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn rows<T>(&mut self, sql: impl Into<Vec<u8>>, doing: impl FnOnce() -> String) -> Result<Vec<T>>
+    where
+        T: FromRow + Send + 'static,
+    {
+        self.conn.query(sql.into()).await.doing(doing)
+    }
+
+    /// Runs a query and gives its first row.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn first<T>(&mut self, sql: impl Into<Vec<u8>>, doing: impl FnOnce() -> String) -> Result<Option<T>>
+    where
+        T: FromRow + Send + 'static,
+    {
+        self.conn.query_first(sql.into()).await.doing(doing)
+    }
+
+    /// The server's id of this connection.
+    #[must_use]
+    pub fn connection_id(&self) -> u32 {
+        self.conn.id()
+    }
+
+    /// Warnings of the last statement.
+    #[must_use]
+    pub fn warnings(&self) -> u16 {
+        self.conn.get_warnings()
+    }
+
+    /// Ends it. An error does not matter any more.
+    pub async fn close(self) {
+        let _ = tokio::time::timeout(Duration::from_secs(5), self.conn.disconnect()).await;
+    }
+}
+
+/// A name in backticks.
+pub(crate) fn ident(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Bytes as a hexadecimal literal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len() * 2 + 3);
+    out.push_str("x'");
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out.push('\'');
+    out
+}
+
+/// A text as a literal that no `sql_mode` and no character set can misread.
+pub(crate) fn quote(text: &str) -> String {
+    format!("_utf8mb4 {}", hex(text.as_bytes()))
+}

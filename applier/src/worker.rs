@@ -1,0 +1,153 @@
+//! Execute and commit: one connection, one position row, one piece at a time.
+//!
+//! A scheduler may drive several of these, each with its own number; a serial applier drives number 0.
+
+mod pieces;
+mod prepared;
+mod rows;
+
+use std::sync::Arc;
+
+use common::Seq;
+use common::config::{OnDivergence, Write};
+use common::record::Xid;
+
+use crate::counters::Counters;
+use crate::error::{Place, Result};
+use crate::target::{Connector, Position, PositionStore, Progress, Session, Tables};
+use crate::write::{Routes, sql::SqlState};
+
+/// How a worker writes.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerOptions {
+    /// The way to write rows.
+    pub write: Write,
+    /// What to do about a divergence.
+    pub on_divergence: OnDivergence,
+}
+
+/// What came of a piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is written; committed, if it closes.
+    Done,
+    /// It is rolled back: read again from the position. The plan must know that this seq is an XA PREPARE.
+    Again(Option<(Seq, Xid)>),
+}
+
+/// A connection that applies.
+#[derive(Debug)]
+pub struct Worker {
+    connector: Connector,
+    session: Session,
+    positions: PositionStore,
+    options: WorkerOptions,
+    counters: Arc<Counters>,
+    tables: Tables,
+    routes: Routes,
+    sql: SqlState,
+    /// Where our position row stands.
+    at: Seq,
+    /// Seqs above it that are applied too (left by parallel workers).
+    beyond: Vec<(u64, u64)>,
+    /// The format description that this session knows.
+    announced: Vec<u8>,
+    /// The open destination transaction has its position row moved on already.
+    advanced: bool,
+    /// Up to this seq rows are written as SQL, to find the row at which row events failed.
+    sql_until: Seq,
+    /// The next part number of a prepared branch that is being kept, by encoded xid.
+    part: u32,
+}
+
+impl Worker {
+    /// A worker on this session, whose position row stands at `position`.
+    #[must_use]
+    pub fn new(
+        connector: Connector,
+        session: Session,
+        positions: PositionStore,
+        options: WorkerOptions,
+        counters: Arc<Counters>,
+        position: &Position,
+    ) -> Self {
+        Self {
+            connector,
+            session,
+            positions,
+            options,
+            counters,
+            tables: Tables::default(),
+            routes: Routes::new(options.write),
+            sql: SqlState::default(),
+            at: position.seq,
+            beyond: position.beyond.clone(),
+            announced: Vec::new(),
+            advanced: false,
+            sql_until: Seq::NONE,
+            part: 0,
+        }
+    }
+
+    /// The session, to read positions on.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Goes on from a position that was read anew.
+    pub fn stand_at(&mut self, position: &Position) {
+        self.at = position.seq;
+        self.beyond.clone_from(&position.beyond);
+    }
+
+    /// Where it stands: the last committed seq.
+    #[must_use]
+    pub fn at(&self) -> Seq {
+        self.at
+    }
+
+    /// Up to which seq the row that failed as a row event is searched for with SQL.
+    #[must_use]
+    pub fn sql_until(&self) -> Seq {
+        self.sql_until
+    }
+
+    /// Writes rows as SQL up to this seq.
+    pub fn use_sql_until(&mut self, seq: Seq) {
+        self.sql_until = seq;
+    }
+
+    /// How rows are written now, and why not otherwise.
+    #[must_use]
+    pub fn describe_ways(&self) -> (crate::write::Way, String) {
+        self.routes.describe()
+    }
+
+    /// Moves the position on with nothing to write.
+    ///
+    /// # Errors
+    /// When the destination refuses, or someone else moved the row.
+    pub async fn move_position(&mut self, to: &Progress) -> Result<()> {
+        let place = Place { seq: to.seq, gtid: to.gtid.clone(), end: Some(to.end.clone()) };
+        let sql = self.positions.advance_sql(self.at, to, &self.beyond_after(to.seq));
+        let moving = || "moving the position at the destination".to_owned();
+        let found = self.session.run(sql, moving).await.map_err(|e| e.at(&place))?;
+        self.positions.check_moved(self.at, found)?;
+        self.moved(to.seq);
+        Ok(())
+    }
+
+    fn beyond_after(&self, seq: Seq) -> Vec<(u64, u64)> {
+        self.beyond.iter().copied().filter(|&(_, end)| end > seq.0).collect()
+    }
+
+    fn moved(&mut self, seq: Seq) {
+        self.at = seq;
+        self.beyond.retain(|&(_, end)| end > seq.0);
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        self.session.close().await;
+    }
+}
