@@ -19,6 +19,7 @@ mod install;
 mod kind;
 pub mod load;
 mod options;
+mod pipeline;
 pub mod process;
 pub mod proxy;
 mod server;
@@ -27,6 +28,7 @@ pub mod sql;
 
 pub use kind::{ServerKind, servers_dir};
 pub use load::Load;
+pub use pipeline::{Builder as PipelineBuilder, Pipeline, Service};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use server::{Builder, Server, TextRow, text_rows};
