@@ -39,6 +39,11 @@ pub(crate) enum Command {
     Resume(TellArgs),
     /// Look into a store, whether its services run or not
     Store(StoreArgs),
+    /// See it work: throw-away servers, load, a killed applier, and proof that all are equal
+    #[command(after_help = "Starts one source and two destinations (MySQL and MariaDB) on this machine, the reader and two appliers, \
+                            writes a mixed load with DDL, kills an applier on the way, and compares every table at the end. \
+                            Exit code 4 if they are not equal. `./dev setup` fetches the servers.")]
+    Demo(DemoArgs),
     /// Print a completion script, e.g. logweir completions bash > /etc/bash_completion.d/logweir
     Completions {
         /// For which shell
@@ -103,6 +108,28 @@ pub(crate) struct TellArgs {
     /// Only the reader
     #[arg(long)]
     pub(crate) reader: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How long the load lasts
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) seconds: u64,
+    /// Leave everything running, and print how to connect
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// At most so many source transactions a second; by default as many as the source takes
+    #[arg(long, value_name = "N")]
+    pub(crate) rate: Option<f64>,
+    /// Where the load's randomness begins
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// An empty or new folder for servers, store and logs, which stays; by default a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Plain lines instead of live progress; also chosen when stderr is no terminal
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 //! It talks to services over their control sockets ([`common::control`]) and reads the store beside them; it never writes to a destination.
 
 mod cli;
+mod demo;
 mod exit;
 mod look;
 mod observe;
@@ -51,6 +52,7 @@ async fn dispatch(command: cli::Command) -> Result<Exit, Failure> {
         cli::Command::Pause(args) => tell::tell(args, common::control::Request::Pause).await,
         cli::Command::Resume(args) => tell::tell(args, common::control::Request::Resume).await,
         cli::Command::Store(args) => look::look(args),
+        cli::Command::Demo(args) => demo::demo(args).await,
         cli::Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut cli::Cli::command(), "logweir", &mut script);

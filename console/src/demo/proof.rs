@@ -1,0 +1,90 @@
+//! The proof: row counts and checksums of every table on all servers, and the ledger of what was applied how often.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use comfy_table::{CellAlignment, Table, presets};
+use harness::compare::{self, Summary};
+use harness::load::{self, Ledger};
+
+use super::DATABASE;
+use super::parts::Servers;
+
+/// What the comparison found.
+pub(super) struct Proof {
+    names: Vec<&'static str>,
+    /// Per table, a summary for each server.
+    tables: BTreeMap<String, Vec<Option<Summary>>>,
+    /// Per destination.
+    ledgers: Vec<(&'static str, Ledger)>,
+}
+
+/// Compares all three servers.
+pub(super) async fn compare(servers: &Servers) -> Result<Proof> {
+    let named = servers.named();
+    let (a, b, c) = tokio::try_join!(
+        compare::summaries(&servers.source, &[DATABASE]),
+        compare::summaries(&servers.replica, &[DATABASE]),
+        compare::summaries(&servers.maria, &[DATABASE]),
+    )?;
+    let mut tables: BTreeMap<String, Vec<Option<Summary>>> = BTreeMap::new();
+    for (index, list) in [a, b, c].into_iter().enumerate() {
+        for summary in list {
+            let row = tables.entry(summary.table.clone()).or_insert_with(|| vec![None, None, None]);
+            if let Some(place) = row.get_mut(index) {
+                *place = Some(summary);
+            }
+        }
+    }
+    let mut ledgers = Vec::new();
+    for (name, server) in named.into_iter().skip(1) {
+        ledgers.push((name, load::check_ledger(&servers.source, server, DATABASE).await?));
+    }
+    Ok(Proof { names: named.map(|(name, _)| name).to_vec(), tables, ledgers })
+}
+
+impl Proof {
+    /// Whether all servers hold the same, and nothing was lost or doubled.
+    pub(super) fn equal(&self) -> bool {
+        let ledgers = self.ledgers.iter().all(|(_, ledger)| ledger.lost == 0 && ledger.doubled == 0);
+        !self.tables.is_empty() && ledgers && self.tables.values().all(|row| same(row))
+    }
+
+    /// The table and the verdict.
+    pub(super) fn text(&self) -> String {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING);
+        let counts = self.names.iter().map(|name| format!("rows {name}"));
+        let sums = self.names.iter().map(|name| format!("checksum {name}"));
+        let head: Vec<String> =
+            std::iter::once("table".to_owned()).chain(counts).chain(sums).chain([String::new()]).collect();
+        table.set_header(head);
+        for (name, row) in &self.tables {
+            let mut line = vec![name.clone()];
+            line.extend(row.iter().map(|s| s.as_ref().map_or_else(|| "-".to_owned(), |s| s.rows.to_string())));
+            line.extend(row.iter().map(|s| s.as_ref().map_or_else(|| "-".to_owned(), |s| s.checksum.clone())));
+            line.push(if same(row) { "equal" } else { "DIFFERENT" }.to_owned());
+            table.add_row(line);
+        }
+        for column in 1..=self.names.len() * 2 {
+            if let Some(column) = table.column_mut(column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+        lines.push(String::new());
+        for (name, ledger) in &self.ledgers {
+            let Ledger { written, lost, doubled } = ledger;
+            lines.push(format!("{name}: of {written} statements in the ledger {lost} were lost and {doubled} doubled"));
+        }
+        let verdict = if self.equal() { "all three servers hold the same" } else { "the servers are NOT equal" };
+        lines.push(verdict.to_owned());
+        lines.join("\n")
+    }
+}
+
+fn same(row: &[Option<Summary>]) -> bool {
+    let mut all = row.iter();
+    let first = all.next();
+    first.is_some_and(Option::is_some) && all.all(|other| Some(other) == first)
+}
