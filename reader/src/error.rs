@@ -2,6 +2,7 @@
 
 use common::BinlogPosition;
 use common::codec::CodecError;
+use common::connect::ConnectError;
 use common::row::RowError;
 use store::StoreError;
 
@@ -14,6 +15,9 @@ pub enum ReaderError {
     /// The replication connection.
     #[error("the source: {0}")]
     Wire(#[from] WireError),
+    /// The source lets us not in for queries.
+    #[error("the source: {0}")]
+    Connect(#[source] Box<ConnectError>),
     /// A query to the source.
     #[error("the source: {what}: {source}")]
     Query {
@@ -84,6 +88,7 @@ impl ReaderError {
                 WireError::Server { code, message } => server_error_is_transient(*code, message),
                 WireError::Protocol { .. } | WireError::Tls { .. } => false,
             },
+            ReaderError::Connect(error) => error.is_transient(),
             ReaderError::Query { source, .. } => match source {
                 mysql_async::Error::Io(mysql_async::IoError::Tls(_)) => false,
                 mysql_async::Error::Io(_) => true,
@@ -99,6 +104,15 @@ impl ReaderError {
             ReaderError::Silent { .. } | ReaderError::Ended => true,
             _ => false,
         }
+    }
+
+    /// Whether another server of the topology may do better.
+    #[must_use]
+    pub fn concerns_one_server(&self) -> bool {
+        matches!(
+            self,
+            ReaderError::Connect(_) | ReaderError::Wire(_) | ReaderError::Query { .. } | ReaderError::Source(_)
+        )
     }
 }
 

@@ -133,14 +133,22 @@ impl Follower {
         }
     }
 
+    /// Drops an unfinished transaction.
+    ///
+    /// # Errors
+    /// [`ReaderError::WriterGone`]
+    pub fn drop_unfinished(&mut self) -> Result<(), ReaderError> {
+        self.group = None;
+        self.output.abort(&self.place)
+    }
+
     /// Drops an unfinished transaction and gets ready for a new connection that starts at [`Follower::place`].
     ///
     /// # Errors
     /// [`ReaderError::WriterGone`]
     pub fn reconnect(&mut self, flavor: Flavor, by_gtid: bool) -> Result<(), ReaderError> {
         self.flavor = flavor;
-        self.group = None;
-        self.output.abort(&self.place)?;
+        self.drop_unfinished()?;
         self.at = self.place.position.clone();
         self.format = None;
         self.checksum = Checksum::Off;
@@ -565,6 +573,15 @@ impl Follower {
         }
         self.place_moved = false;
         self.output.mark(&self.place, source_us)
+    }
+
+    /// Writes a mark for a place that a new store begins at.
+    ///
+    /// # Errors
+    /// [`ReaderError::WriterGone`]
+    pub fn first_mark(&mut self) -> Result<(), ReaderError> {
+        self.output.mark(&self.place, common::control::now_us())?;
+        self.output.idle(&self.place)
     }
 
     /// Whether the place moved since the last thing that was stored.

@@ -41,7 +41,7 @@ pub struct Progress {
 }
 
 /// Who the source is, for [`SourceInfo`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// `@@version`
     pub version: String,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use common::config::Server;
 use common::row::Layout;
 use common::selection::Selection;
 use common::{BinlogPosition, Flavor, SchemaId, TableSchema, codec};
@@ -10,6 +11,7 @@ use common::{BinlogPosition, Flavor, SchemaId, TableSchema, codec};
 use super::Failure;
 use crate::error::ReaderError;
 use crate::event::table_map::{DUMMY_TABLE_ID, TableMap, split_table_id};
+use crate::source::Session;
 
 /// Ids and layouts that are kept before they are looked up anew; a source that makes tables without end costs no memory.
 const KEPT_MAX: usize = 20_000;
@@ -24,6 +26,9 @@ pub trait Layouts: std::fmt::Debug {
 
     /// A statement has changed (or may have) this table, or with an empty table name any table of this database.
     fn changed(&mut self, database: &str, table: &str, timestamp: u32);
+
+    /// A connection on which to ask.
+    fn connected(&mut self, session: Session, server: &Server, version: &str);
 }
 
 /// What is known of a table map.
@@ -71,6 +76,11 @@ impl Tables {
     #[must_use]
     pub fn selection(&self) -> &Selection {
         &self.selection
+    }
+
+    /// Where layouts come from that the log does not tell.
+    pub fn layouts(&mut self) -> &mut dyn Layouts {
+        &mut *self.layouts
     }
 
     /// Table ids mean nothing on another connection or after a restart of the source.

@@ -1,0 +1,166 @@
+//! The thread that owns the store's writer: append, sync, publish; wait where there is no room.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use store::{FrameBuilder, Retention, StoreError, StoreOptions, Writer};
+
+use crate::board::Board;
+use crate::follow::{Message, Progress};
+
+/// A group of frames is synced at this size, or as soon as no further frame waits.
+const GROUP_BYTES: usize = 1 << 20;
+/// How often a full disk is tried again.
+const FULL_RETRY: Duration = Duration::from_millis(200);
+/// How often old segments are looked for.
+const RETAIN_EVERY: Duration = Duration::from_secs(10);
+/// How often readers are shown that the writer lives.
+const BEAT_EVERY: Duration = Duration::from_millis(500);
+
+/// What the thread needs.
+#[derive(Debug)]
+pub struct Writing {
+    /// Folder of the store.
+    pub dir: PathBuf,
+    /// To open it again after an abort.
+    pub options: StoreOptions,
+    /// What may be deleted.
+    pub retention: Retention,
+    /// Frames.
+    pub from: Receiver<Message>,
+    /// Emptied builders.
+    pub free: Sender<FrameBuilder>,
+    /// Set when the segment has its length.
+    pub full: Arc<AtomicBool>,
+    /// Where it tells how far it is.
+    pub board: Arc<Board>,
+}
+
+impl Writing {
+    /// Runs until the other side hangs up; then everything is durable.
+    ///
+    /// # Errors
+    /// An error of the disk. What is on it is then unknown, and only a new start may say.
+    pub fn run(&mut self, writer: Writer) -> Result<(), StoreError> {
+        let mut writer = Some(writer);
+        let (mut retained, mut beat) = (Instant::now(), Instant::now());
+        loop {
+            let message = match self.from.recv_timeout(BEAT_EVERY) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut group = 0;
+            let mut progress = None;
+            let mut next = message;
+            while let Some(message) = next {
+                match message {
+                    Message::Frame(mut frame, reached) => {
+                        group += frame.len_bytes();
+                        if let Some(writer) = &mut writer {
+                            self.insist(writer, |writer| writer.append(&mut frame))?;
+                        }
+                        progress = Some(reached);
+                        frame.clear();
+                        // The other side may have ended meanwhile.
+                        let _ = self.free.send(frame);
+                    }
+                    Message::Roll(blob) => {
+                        if let Some(writer) = &mut writer {
+                            self.insist(writer, |writer| writer.roll(&blob))?;
+                            self.retain(writer)?;
+                            retained = Instant::now();
+                        }
+                    }
+                    Message::Abort => {
+                        // Only recovery cuts what was appended; the lock is free once the old writer is gone.
+                        drop(writer.take());
+                        let (opened, found) = Writer::open(&self.dir, self.options.clone())?;
+                        tracing::info!(next_seq = %found.next_seq, "dropped an unfinished transaction");
+                        writer = Some(opened);
+                    }
+                }
+                next = if group < GROUP_BYTES { self.from.try_recv().ok() } else { None };
+            }
+            let Some(writer) = &mut writer else { break };
+            self.sync(writer, progress)?;
+            if beat.elapsed() >= BEAT_EVERY {
+                writer.heartbeat();
+                beat = Instant::now();
+            }
+            if retained.elapsed() >= RETAIN_EVERY {
+                self.retain(writer)?;
+                retained = Instant::now();
+            }
+        }
+        match writer {
+            Some(writer) if !writer.inside_seq() => writer.close(),
+            // What is unfinished is cut at the next start.
+            _ => Ok(()),
+        }
+    }
+
+    fn sync(&self, writer: &mut Writer, progress: Option<Progress>) -> Result<(), StoreError> {
+        let Some(progress) = progress else { return Ok(()) };
+        let durable = writer.sync()?;
+        if writer.segment_is_full() {
+            self.full.store(true, Ordering::Relaxed);
+        }
+        let stats = writer.stats();
+        metrics::gauge!("logweir_store_bytes").set(stats.store_bytes as f64);
+        metrics::counter!("logweir_store_syncs_total").absolute(stats.syncs);
+        metrics::counter!("logweir_store_written_bytes_total").absolute(stats.stored_bytes);
+        metrics::gauge!("logweir_durable_seq").set(durable.seq.0 as f64);
+        self.board.durable(durable.seq.0, &progress);
+        Ok(())
+    }
+
+    /// Tries until there is room. The source keeps its binlogs meanwhile; nothing is lost.
+    fn insist(
+        &self,
+        writer: &mut Writer,
+        mut action: impl FnMut(&mut Writer) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut told = false;
+        loop {
+            match action(writer) {
+                Err(StoreError::Full { needed, free }) => {
+                    if !told {
+                        tracing::error!(
+                            needed,
+                            free,
+                            "no room in the store: waiting; free disk space, raise store.max_size, or let the slowest destination catch up"
+                        );
+                        self.board.set_blocked(true);
+                        self.board.failed("no room in the store");
+                        told = true;
+                    }
+                    if self.board.stopping() {
+                        return Err(StoreError::Full { needed, free });
+                    }
+                    self.retain(writer)?;
+                    writer.heartbeat();
+                    std::thread::sleep(FULL_RETRY);
+                }
+                other => {
+                    if told {
+                        tracing::info!("there is room in the store again");
+                        self.board.set_blocked(false);
+                    }
+                    return other;
+                }
+            }
+        }
+    }
+
+    fn retain(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let removed = writer.retain(&self.retention)?;
+        if let (Some(first), Some(last)) = (removed.first(), removed.last()) {
+            tracing::info!(segments = removed.len(), first = ?first.id, last = ?last.id, "deleted segments that everyone has passed");
+        }
+        Ok(())
+    }
+}
