@@ -10,6 +10,8 @@ use crate::config::{Host, Server, Tls, TlsMode};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// An idle connection is probed after this, so that a dead peer is noticed where nothing is sent.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// See [`ssl`].
+const NAME_OVERLOOKED: &str = "NotValidForName";
 /// The protocol's own limit for one packet's payload.
 const PACKET_BYTES_MAX: usize = 1 << 30;
 
@@ -23,13 +25,12 @@ pub enum ConnectError {
         server: String,
     },
     /// Refused, not found, broken off.
-    #[error("{server} cannot be reached: {source}")]
+    #[error("{server} cannot be reached: {reason}")]
     Unreachable {
         /// The server's url, without a password.
         server: String,
         /// What the connection says.
-        #[source]
-        source: Box<mysql_async::Error>,
+        reason: String,
     },
     /// The server wants another user or password. Trying again does not help.
     #[error("{server} does not let this user in ({source}); check the user, its host part and its password")]
@@ -120,7 +121,11 @@ fn ssl(tls: &Tls) -> Option<SslOpts> {
     match tls.mode {
         TlsMode::Disabled => return None,
         TlsMode::Preferred | TlsMode::Required => ssl = ssl.with_danger_accept_invalid_certs(true),
-        TlsMode::VerifyCa => ssl = ssl.with_danger_skip_domain_validation(true),
+        // The library overlooks a wrong name if the text of rustls's error contains `NotValidForName`; since rustls says more in that
+        // error, the text does so only if the name itself is that. The chain is verified before the name.
+        TlsMode::VerifyCa => {
+            ssl = ssl.with_danger_skip_domain_validation(true).with_danger_tls_hostname_override(Some(NAME_OVERLOOKED));
+        }
         TlsMode::VerifyIdentity => {}
     }
     if let Some(ca) = &tls.ca {
@@ -151,6 +156,18 @@ fn classify(server: &Server, error: mysql_async::Error) -> ConnectError {
         mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { .. } | DriverError::CleartextPluginDisabled) => {
             ConnectError::Denied { server, source: Box::new(error) }
         }
-        _ => ConnectError::Unreachable { server, source: Box::new(error) },
+        mysql_async::Error::Io(IoError::Io(io)) => ConnectError::Unreachable { server, reason: innermost(io) },
+        other => ConnectError::Unreachable { server, reason: other.to_string() },
     }
+}
+
+/// The library wraps its errors in each other, and each says what the one inside says.
+fn innermost(error: &std::io::Error) -> String {
+    let mut text = error.to_string();
+    let mut inner: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|e| e as _);
+    while let Some(error) = inner {
+        text = error.to_string();
+        inner = error.source();
+    }
+    text
 }
