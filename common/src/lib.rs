@@ -8,12 +8,15 @@
 //! assert_eq!(set.to_string(), "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-6");
 //! ```
 
+pub mod charset;
 pub mod codec;
 pub mod config;
 pub mod connect;
 pub mod control;
 pub mod gtid;
 pub mod metrics;
+pub mod jsonb;
+pub mod literal;
 pub mod position;
 pub mod record;
 pub mod row;
@@ -21,6 +24,7 @@ pub mod row_event;
 pub mod schema;
 pub mod selection;
 pub mod seq;
+pub mod value;
 pub mod sql;
 pub mod telemetry;
 

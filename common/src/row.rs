@@ -24,6 +24,7 @@ mod packed;
 mod slice;
 
 pub use image::{Cell, Cells, Image};
+pub(crate) use packed::string_bytes;
 pub use packed::{decimal_bytes, metadata_bytes};
 pub use slice::{RowImages, RowIter};
 
