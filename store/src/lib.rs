@@ -5,8 +5,10 @@
 //!
 //! See [`Writer::open`] for an example.
 
+mod at_rest;
 mod builder;
 mod bytes;
+mod catalogue;
 mod compress;
 mod consumer;
 mod error;
@@ -29,6 +31,7 @@ mod watermark;
 mod writer;
 
 pub use builder::FrameBuilder;
+pub use catalogue::Catalogue;
 pub use common::Seq;
 pub use compress::{COMPRESS_MIN, Compression};
 pub use consumer::{Consumer, ConsumerInfo};

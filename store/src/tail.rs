@@ -83,8 +83,11 @@ impl Tail {
             Some(uuid) if uuid == identity.uuid => {}
             _ => return Err(not_yet()),
         }
-        let dir = dir.to_path_buf();
-        Ok(Tail { vfs, dir, uuid: identity.uuid, page: Arc::new(page), scanner: None, wanted: Seq(0) })
+        Ok(Tail::with_page(vfs, dir, identity.uuid, page))
+    }
+
+    pub(crate) fn with_page(vfs: Arc<dyn Vfs>, dir: &Path, uuid: [u8; 16], page: WatermarkPage) -> Tail {
+        Tail { vfs, dir: dir.to_path_buf(), uuid, page: Arc::new(page), scanner: None, wanted: Seq(0) }
     }
 
     /// What the writer publishes now.

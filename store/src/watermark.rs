@@ -133,6 +133,10 @@ impl WatermarkPage {
         }
     }
 
+    pub(crate) fn new(page: Page) -> WatermarkPage {
+        WatermarkPage { page }
+    }
+
     pub(crate) fn uuid(&self) -> Option<[u8; 16]> {
         (self.page.load(W_MAGIC) == MAGIC).then(|| {
             let mut uuid = [0; 16];

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use store::{Consumer, FrameBuilder, Retention, Seq, StoreError, StoreOptions, Tail, Writer, list_segments, verify};
+use store::{
+    Catalogue, Consumer, FrameBuilder, Retention, Seq, StoreError, StoreOptions, Tail, Writer, list_segments, verify,
+};
 
 fn small() -> StoreOptions {
     StoreOptions { segment_bytes: 16 << 10, identity: b"source a".to_vec(), ..StoreOptions::default() }
@@ -274,4 +276,80 @@ fn a_store_at_its_size_limit_refuses_and_goes_on_after_retention() {
     writer.append(&mut frame).unwrap();
     assert_eq!(writer.sync().unwrap().seq, Seq(appended + 1));
     assert_eq!(tail.watermark().state, store::WriterState::Open);
+}
+
+#[test]
+fn everything_beside_the_segments_and_the_identity_can_be_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = Writer::open(dir.path(), small()).unwrap();
+    write(&mut writer, 1, 120);
+    let (catalogue, missing) = Catalogue::open(dir.path(), &writer.segments());
+    let sealed = writer.segments().len() - 1;
+    assert_eq!(missing, sealed);
+    assert_eq!(catalogue.list(), writer.segments()[..sealed]);
+    drop((writer, catalogue));
+    for beside in ["catalog.sled", "consumers"] {
+        std::fs::remove_dir_all(dir.path().join(beside)).unwrap();
+    }
+    std::fs::remove_file(dir.path().join("watermark")).unwrap();
+    std::fs::remove_file(dir.path().join("LOCK")).unwrap();
+    assert!(matches!(Tail::open(dir.path()), Err(StoreError::NotYet { .. })));
+    assert_eq!(read(&mut Tail::open_at_rest(dir.path()).unwrap()), (1, 120));
+    assert!(verify(dir.path()).unwrap().is_sound());
+    let (mut writer, found) = Writer::open(dir.path(), small()).unwrap();
+    assert_eq!(found.next_seq, Seq(121));
+    let (catalogue, missing) = Catalogue::open(dir.path(), &writer.segments());
+    assert_eq!(missing, sealed);
+    drop(catalogue);
+    std::fs::write(dir.path().join("catalog.sled/db"), b"nonsense").unwrap();
+    let (catalogue, _) = Catalogue::open(dir.path(), &writer.segments());
+    assert_eq!(catalogue.list(), writer.segments()[..sealed]);
+    write(&mut writer, 121, 130);
+    assert_eq!(read(&mut Tail::open(dir.path()).unwrap()), (1, 130));
+}
+
+#[test]
+fn a_store_without_its_identity_is_refused_and_one_of_a_newer_version_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = Writer::open(dir.path(), small()).unwrap();
+    write(&mut writer, 1, 5);
+    writer.close().unwrap();
+    let path = dir.path().join("STORE");
+    let sound = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(Writer::open(dir.path(), small()), Err(StoreError::BadFile { .. })));
+    // One torn copy is no loss: the other holds.
+    for slot in [0, 4096] {
+        let mut torn = sound.clone();
+        torn[slot + 20..slot + 600].fill(0xee);
+        std::fs::write(&path, &torn).unwrap();
+        assert_eq!(Writer::open(dir.path(), small()).unwrap().1.next_seq, Seq(6));
+    }
+    std::fs::write(&path, vec![0xee; 8192]).unwrap();
+    assert!(matches!(Writer::open(dir.path(), small()), Err(StoreError::BadFile { .. })));
+    let mut newer = sound;
+    for slot in [0, 4096] {
+        if newer[slot] != 0 {
+            newer[slot + 10] = 9;
+            let sum = crc32fast::hash(&newer[slot..slot + 4092]);
+            newer[slot + 4092..slot + 4096].copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+    std::fs::write(&path, &newer).unwrap();
+    assert!(matches!(Writer::open(dir.path(), small()), Err(StoreError::Version { found: 9, supported: 1, .. })));
+}
+
+#[test]
+fn a_consumer_ahead_of_the_log_stops_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, _) = Writer::open(dir.path(), small()).unwrap();
+    write(&mut writer, 1, 5);
+    writer.close().unwrap();
+    let mut consumer = Consumer::register(dir.path(), "replica").unwrap();
+    consumer.advance(Seq(9)).unwrap();
+    consumer.flush().unwrap();
+    let Err(error) = Writer::open(dir.path(), small()) else { panic!("opened behind a consumer") };
+    assert!(matches!(error, StoreError::BehindConsumer { pos: Seq(9), end: Seq(5), .. }), "{error}");
+    assert!(error.is_damage());
+    assert!(matches!(Consumer::register(dir.path(), "../x"), Err(StoreError::BadName { .. })));
 }

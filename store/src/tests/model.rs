@@ -147,15 +147,13 @@ impl Load {
         self.model.seqs.push(content.clone());
         for (kind, payload) in &content {
             frame.push(*kind, payload);
-            if pieces {
-                if self.rng.random_bool(0.5) {
-                    writer.append(frame)?;
-                    if self.rng.random_bool(0.3) {
-                        writer.sync()?;
-                    }
-                    if self.rng.random_bool(0.2) {
-                        writer.roll(b"inside")?;
-                    }
+            if pieces && self.rng.random_bool(0.5) {
+                writer.append(frame)?;
+                if self.rng.random_bool(0.3) {
+                    writer.sync()?;
+                }
+                if self.rng.random_bool(0.2) {
+                    writer.roll(b"inside")?;
                 }
             }
         }

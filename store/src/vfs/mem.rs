@@ -210,12 +210,6 @@ impl MemFs {
         self.lock().used()
     }
 
-    /// A file's bytes now.
-    pub(crate) fn content(&self, path: &Path) -> Option<Vec<u8>> {
-        let state = self.lock();
-        state.names.get(path).and_then(|inode| state.inodes.get(inode)).map(|inode| inode.data.clone())
-    }
-
     /// Replaces a file's bytes, durably: damage.
     pub(crate) fn damage(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.lock();
@@ -465,11 +459,9 @@ impl VfsFile for MemFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.fs.lock();
         if let Err(e) = state.begin(Op::Sync) {
-            if let Some(file) = state.inodes.get_mut(&self.inode) {
-                if e.raw_os_error() == Some(libc::EIO) {
-                    // As Linux does: the pages count as clean now, whatever the disk has.
-                    file.unsynced.clear();
-                }
+            if let Some(file) = state.inodes.get_mut(&self.inode).filter(|_| e.raw_os_error() == Some(libc::EIO)) {
+                // As Linux does: the pages count as clean now, whatever the disk has.
+                file.unsynced.clear();
             }
             return Err(e);
         }
