@@ -28,6 +28,11 @@ pub(crate) enum Command {
                             SIGTERM. Those that need you (configuration, divergence, damage) stay stopped and say why."
     )]
     Run(RunArgs),
+    /// Look at servers, accounts and settings before anything is started; changes nothing
+    #[command(
+        after_help = "Exit code 0 if nothing fails, else 1. Each item has an id that stays the same, for scripts."
+    )]
+    Check(CheckArgs),
     /// Show state, position, lag and speed of the reader and each destination
     Status(StatusArgs),
     /// Wait until all that the source has committed by now is applied
@@ -40,9 +45,11 @@ pub(crate) enum Command {
     /// Look into a store, whether its services run or not
     Store(StoreArgs),
     /// See it work: throw-away servers, load, a killed applier, and proof that all are equal
-    #[command(after_help = "Starts one source and two destinations (MySQL and MariaDB) on this machine, the reader and two appliers, \
+    #[command(
+        after_help = "Starts one source and two destinations (MySQL and MariaDB) on this machine, the reader and two appliers, \
                             writes a mixed load with DDL, kills an applier on the way, and compares every table at the end. \
-                            Exit code 4 if they are not equal. `./dev setup` fetches the servers.")]
+                            Exit code 4 if they are not equal. `./dev setup` fetches the servers."
+    )]
     Demo(DemoArgs),
     /// Print a completion script, e.g. logweir completions bash > /etc/bash_completion.d/logweir
     Completions {
@@ -72,6 +79,15 @@ pub(crate) struct RunArgs {
     /// Plain log lines instead of live progress; also chosen when stderr is no terminal
     #[arg(long)]
     pub(crate) plain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -161,11 +161,17 @@ async fn catch_up(pipeline: &Pipeline, services: &Services, live: &Live) -> anyh
 fn summary(seen: &Observation, timing: &Timing, transactions: u64, seconds: u64) -> String {
     let mut lines = vec![format!("where the time went\n{}", timing.text())];
     let rate = transactions as f64 / seconds.max(1) as f64;
-    lines.push(format!("{transactions} source transactions at {rate:.0} a second, stored in {} segments", seen.store.segments));
+    lines.push(format!(
+        "{transactions} source transactions at {rate:.0} a second, stored in {} segments",
+        seen.store.segments
+    ));
     lines.extend(seen.destinations.iter().map(|d| {
         let totals = &d.status.totals;
         let (name, mode) = (&d.status.destination, &d.status.write.mode);
-        format!("{name}: {} rows and {} DDL statements since its last start, written as {mode}", totals.rows, totals.ddl)
+        format!(
+            "{name}: {} rows and {} DDL statements since its last start, written as {mode}",
+            totals.rows, totals.ddl
+        )
     }));
     lines.join("\n")
 }

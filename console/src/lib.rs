@@ -2,6 +2,7 @@
 //!
 //! It talks to services over their control sockets ([`common::control`]) and reads the store beside them; it never writes to a destination.
 
+mod check;
 mod cli;
 mod demo;
 mod exit;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
 async fn dispatch(command: cli::Command) -> Result<Exit, Failure> {
     match command {
         cli::Command::Run(args) => run::run(args).await,
+        cli::Command::Check(args) => check::check(args).await,
         cli::Command::Status(args) => status::status(args).await,
         cli::Command::Wait(args) => wait::wait(args).await,
         cli::Command::Pause(args) => tell::tell(args, common::control::Request::Pause).await,

@@ -1,5 +1,7 @@
 //! Connections to real servers: every TLS mode, and what is said when it does not work.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use std::path::{Path, PathBuf};
 
 use common::config::{Secret, Server as Wanted, ServerUrl, Tls, TlsMode};

@@ -61,8 +61,14 @@ impl Servers {
         lines.push(format!("  logweir status --watch --config {}", config.display()));
         lines.push(format!("  logweir store list --config {}", config.display()));
         let services = services.pids();
-        let servers: Vec<String> = self.named().iter().filter_map(|(_, s)| s.pid()).map(|pid| pid.to_string()).collect();
-        lines.push(format!("to end it: kill {}; kill {}; rm -r {}", services.join(" "), servers.join(" "), dir.display()));
+        let servers: Vec<String> =
+            self.named().iter().filter_map(|(_, s)| s.pid()).map(|pid| pid.to_string()).collect();
+        lines.push(format!(
+            "to end it: kill {}; kill {}; rm -r {}",
+            services.join(" "),
+            servers.join(" "),
+            dir.display()
+        ));
         lines.join("\n")
     }
 }
@@ -89,7 +95,9 @@ impl Services {
     /// An error with the end of its log if one of them has ended by itself.
     pub(super) fn must_run(&self) -> Result<()> {
         let replica = self.replica();
-        for (name, process) in [("reader", &self.reader), ("applier maria", &self.maria), ("applier replica", &*replica)] {
+        for (name, process) in
+            [("reader", &self.reader), ("applier maria", &self.maria), ("applier replica", &*replica)]
+        {
             if !process.is_running()? {
                 bail!("the {name} has ended by itself:\n{}", last_lines(&process.stderr(), 30));
             }
@@ -126,7 +134,8 @@ impl Services {
     /// Stops them as an operator would.
     pub(super) async fn stop(self) -> Result<()> {
         let replica = self.replica.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (name, process) in [("reader", &self.reader), ("applier maria", &self.maria), ("applier replica", &replica)] {
+        for (name, process) in [("reader", &self.reader), ("applier maria", &self.maria), ("applier replica", &replica)]
+        {
             process.terminate()?;
             let status = process.wait(STOP_LIMIT).await?;
             ensure!(status.success(), "the {name} ended with {status}:\n{}", last_lines(&process.stderr(), 20));

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use common::record::{Rows, RowsMore};
 use common::row::{Cell, Image, Layout};
-use common::{SchemaId, Seq, TableSchema, codec};
+use common::{SchemaId, Seq, TableSchema, codec, value};
 use serde_json::{Map, Value as Json, json};
 use store::{RecordRef, SegmentId, StoreError, Tail};
 
@@ -62,7 +62,10 @@ fn image_to_json(schema: &TableSchema, image: &Image<'_>) -> Json {
         let value = match cell {
             Cell::Absent => continue,
             Cell::Null => Json::Null,
-            Cell::Bytes(bytes) => Json::String(text::hex(bytes)),
+            Cell::Bytes(bytes) => match value::decode(column, bytes) {
+                Ok(value) => value.to_json(column),
+                Err(error) => json!({ "unreadable": error.to_string(), "bytes": text::hex(bytes) }),
+            },
             Cell::JsonDiff(bytes) => json!({ "json_changes": text::hex(bytes) }),
         };
         out.insert(column.name.clone(), value);
