@@ -129,6 +129,12 @@ pub enum ApplyError {
         /// What the operator can do.
         next: String,
     },
+    /// Something of ours is still under way at the destination.
+    #[error("{what}; waiting")]
+    Busy {
+        /// What.
+        what: String,
+    },
     /// Any of the above, with the transaction in which it happened.
     #[error("stopped at {place}: {error}")]
     At {
@@ -159,8 +165,8 @@ pub enum Verdict {
 /// Server errors that pass by themselves: deadlock, lock wait, read-only (a failover under way), shutdown, no room, killed session,
 /// too many connections, group replication and Galera not ready (MySQL and MariaDB server error references).
 const PASSING: &[u16] = &[
-    1213, 1205, 1614, 1290, 1836, 1792, 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1021, 1041, 1114, 1040, 1203, 1226, 1317, 1927,
-    2006, 2013, 3024, 3101, 3169, 3100, 3168, 4031, 1047, 1969, 3572, 1180, 1030, 1129,
+    1213, 1205, 1614, 1290, 1836, 1792, 1053, 1152, 1158, 1159, 1160, 1161, 1184, 1021, 1041, 1114, 1040, 1203, 1226,
+    1317, 1927, 2006, 2013, 3024, 3101, 3169, 3100, 3168, 4031, 1047, 1969, 3572, 1180, 1030, 1129,
 ];
 
 impl ApplyError {
@@ -182,14 +188,18 @@ impl ApplyError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Server { source: mysql_async::Error::Server(error), .. } if !PASSING.contains(&error.code) => Verdict::Stop,
+            Self::Server { source: mysql_async::Error::Server(error), .. } if !PASSING.contains(&error.code) => {
+                Verdict::Stop
+            }
             Self::Server { source: mysql_async::Error::Url(_), .. } => Verdict::Stop,
-            Self::Server { .. } => Verdict::Retry,
+            Self::Server { .. } | Self::Busy { .. } => Verdict::Retry,
             Self::Connect(error) if error.is_transient() => Verdict::Retry,
             Self::Divergence(_) => Verdict::Diverged,
             Self::Store(error) if error.is_damage() => Verdict::Damaged,
             Self::At { error, .. } => error.verdict(),
-            Self::Connect(_) | Self::Store(_) | Self::Codec(_) | Self::Row { .. } | Self::Refused { .. } => Verdict::Stop,
+            Self::Connect(_) | Self::Store(_) | Self::Codec(_) | Self::Row { .. } | Self::Refused { .. } => {
+                Verdict::Stop
+            }
         }
     }
 

@@ -44,7 +44,13 @@ impl Feed {
     ///
     /// # Errors
     /// When the store does not hold `from`.
-    pub(crate) fn start(dir: &Path, mut planner: Planner, from: Seq, group_time: Duration, stats: Arc<FeedStats>) -> Result<Self> {
+    pub(crate) fn start(
+        dir: &Path,
+        mut planner: Planner,
+        from: Seq,
+        group_time: Duration,
+        stats: Arc<FeedStats>,
+    ) -> Result<Self> {
         let mut tail = Tail::open(dir)?;
         tail.seek_segment_of(from)?;
         let (demand, wanted) = sync::sync_channel(1);
@@ -56,7 +62,12 @@ impl Feed {
             }
         };
         let thread = std::thread::Builder::new().name("feed".into()).spawn(read);
-        thread.map_err(|error| ApplyError::refused(format!("no thread to read the store: {error}"), "free memory or raise the limit of threads"))?;
+        thread.map_err(|error| {
+            ApplyError::refused(
+                format!("no thread to read the store: {error}"),
+                "free memory or raise the limit of threads",
+            )
+        })?;
         Ok(Self { demand, steps, asked: false })
     }
 

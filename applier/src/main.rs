@@ -86,13 +86,14 @@ fn main() -> ExitCode {
     let (code, reason) = match &result {
         Ok(_) => (0, String::new()),
         Err(error) => {
-            let verdict = error.downcast_ref::<ApplyError>().map(ApplyError::verdict);
-            let code = match verdict {
+            let applying = error.downcast_ref::<ApplyError>();
+            let code = match applying.map(ApplyError::verdict) {
                 Some(Verdict::Diverged) => 4,
                 Some(Verdict::Damaged) => 3,
                 _ => 1,
             };
-            let text = format!("{error:#}");
+            // Our own errors say in one text what came from where.
+            let text = applying.map_or_else(|| format!("{error:#}"), ToString::to_string);
             tracing::error!(exit_code = code, "{text}");
             (code, text)
         }

@@ -6,16 +6,19 @@ mod pieces;
 mod prepared;
 mod rows;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use common::Seq;
 use common::config::{OnDivergence, Write};
 use common::record::Xid;
+use common::{SchemaId, Seq};
 
 use crate::counters::Counters;
 use crate::error::{Place, Result};
-use crate::target::{Connector, Position, PositionStore, Progress, Session, Tables};
-use crate::write::{Routes, sql::SqlState};
+use crate::plan::DdlStep;
+use crate::target::{Connector, OwnerLock, Position, PositionStore, Progress, Session, Tables};
+use crate::write::sql::{SqlState, TableWriter};
+use crate::write::{Route, Routes};
 
 /// How a worker writes.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +49,8 @@ pub struct Worker {
     tables: Tables,
     routes: Routes,
     sql: SqlState,
+    /// Writers of SQL by layout, each with the route that it was made for.
+    writers: HashMap<SchemaId, (Arc<Route>, Arc<TableWriter>)>,
     /// Where our position row stands.
     at: Seq,
     /// Seqs above it that are applied too (left by parallel workers).
@@ -56,6 +61,8 @@ pub struct Worker {
     advanced: bool,
     /// Up to this seq rows are written as SQL, to find the row at which row events failed.
     sql_until: Seq,
+    /// The connection for DDL, once one was needed.
+    ddl: Option<Session>,
     /// The next part number of a prepared branch that is being kept, by encoded xid.
     part: u32,
 }
@@ -80,11 +87,13 @@ impl Worker {
             tables: Tables::default(),
             routes: Routes::new(options.write),
             sql: SqlState::default(),
+            writers: HashMap::new(),
             at: position.seq,
             beyond: position.beyond.clone(),
             announced: Vec::new(),
             advanced: false,
             sql_until: Seq::NONE,
+            ddl: None,
             part: 0,
         }
     }
@@ -146,8 +155,51 @@ impl Worker {
         self.beyond.retain(|&(_, end)| end > seq.0);
     }
 
+    pub(crate) fn positions(&self) -> PositionStore {
+        self.positions.clone()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    pub(crate) fn take_ddl_session(&mut self) -> Option<Session> {
+        self.ddl.take()
+    }
+
+    pub(crate) fn keep_ddl_session(&mut self, session: Session) {
+        self.ddl = Some(session);
+    }
+
+    pub(crate) async fn drop_ddl_session(&mut self) {
+        if let Some(session) = self.ddl.take() {
+            session.close().await;
+        }
+    }
+
+    pub(crate) fn ddl_lock_name(&self) -> String {
+        OwnerLock::name(&self.positions.identity, "ddl")
+    }
+
+    /// Definitions may have changed.
+    pub(crate) fn forget_definitions(&mut self) {
+        self.tables.forget();
+        self.writers.clear();
+        self.routes.forget(false);
+    }
+
+    /// Whether triggers here do not fire on what we write: row events leave them alone.
+    pub(crate) fn triggers_stay_silent(&self, step: &DdlStep) -> bool {
+        self.routes.may_use_events() && step.source.flavor == self.session.facts.flavor
+    }
+
     /// Ends the connection.
-    pub async fn close(self) {
+    pub async fn close(mut self) {
+        self.drop_ddl_session().await;
         self.session.close().await;
     }
 }

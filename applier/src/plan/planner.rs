@@ -3,7 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use common::record::{Begin, Commit, CommitKind, PositionMark, RecordKind, Rows, RowsMore, SourceInfo, XaOutcome, Xid};
+use common::record::{
+    Begin, Commit, CommitKind, Ddl, DdlKind, DdlObject, DdlRole, PositionMark, RecordKind, Rows, RowsMore, SourceInfo,
+    XaOutcome, Xid,
+};
 use common::selection::Selection;
 use common::{BinlogPosition, Flavor, Gtid, SchemaId, Seq, TableSchema, codec};
 
@@ -41,6 +44,8 @@ struct Open {
     /// A DDL statement that waits for what comes after it.
     ddl: Option<Vec<u8>>,
     ddl_parts: u32,
+    /// What of it is selected.
+    ddl_selected: Selected,
     /// Whether RowsMore records belong to a table that is not wanted.
     skipping_more: bool,
 }
@@ -197,6 +202,7 @@ impl Planner {
             streamed: false,
             ddl: None,
             ddl_parts: 0,
+            ddl_selected: Selected::None,
             skipping_more: false,
         };
         self.open = Some(open);
@@ -204,7 +210,10 @@ impl Planner {
     }
 
     fn open(&mut self, seq: Seq) -> Result<&mut Open> {
-        self.open.as_mut().filter(|open| open.place.seq == seq).ok_or_else(|| out_of_place(seq, "has changes outside a transaction"))
+        self.open
+            .as_mut()
+            .filter(|open| open.place.seq == seq)
+            .ok_or_else(|| out_of_place(seq, "has changes outside a transaction"))
     }
 
     fn rows(&mut self, seq: Seq, payload: &[u8]) -> Result<()> {
@@ -212,7 +221,8 @@ impl Planner {
         let rows: Rows<'_> = codec::decode(payload)?;
         let (schema, row_count) = (rows.schema, u64::from(rows.row_count));
         let table = self.tables.get(&schema).cloned();
-        let table = table.ok_or_else(|| out_of_place(seq, &format!("names the layout {schema}, which its segment does not hold")))?;
+        let table = table
+            .ok_or_else(|| out_of_place(seq, &format!("names the layout {schema}, which its segment does not hold")))?;
         let wanted = self.selection.selects(&table.schema.database, &table.schema.table);
         let open = self.open(seq)?;
         open.skipping_more = !wanted;
@@ -257,6 +267,7 @@ impl Planner {
     }
 
     fn ddl(&mut self, seq: Seq, payload: &[u8]) -> Result<()> {
+        let choice = selected(&self.selection, &codec::decode(payload)?)?;
         self.release_ddl(None);
         self.flush();
         let open = self.open(seq)?;
@@ -267,6 +278,7 @@ impl Planner {
             ));
         }
         open.ddl = Some(payload.to_vec());
+        open.ddl_selected = choice;
         Ok(())
     }
 
@@ -276,7 +288,21 @@ impl Planner {
         let Some(payload) = open.ddl.take() else { return };
         let part = open.ddl_parts;
         open.ddl_parts += 1;
-        let step = DdlStep { place: open.place.clone(), part, payload, source: self.source.clone(), close, before: self.seen };
+        let (apply, only) = match std::mem::replace(&mut open.ddl_selected, Selected::None) {
+            Selected::All => (true, None),
+            Selected::None => (false, None),
+            Selected::Some(objects) => (true, Some(objects)),
+        };
+        let step = DdlStep {
+            apply,
+            only,
+            place: open.place.clone(),
+            part,
+            payload,
+            source: self.source.clone(),
+            close,
+            before: self.seen,
+        };
         self.ready.push_back(Step::Ddl(Box::new(step)));
     }
 
@@ -385,6 +411,52 @@ impl Planner {
     }
 }
 
+/// Which of the objects that a statement changes are selected.
+#[derive(Debug)]
+enum Selected {
+    All,
+    None,
+    /// These of a DROP.
+    Some(Vec<(String, String)>),
+}
+
+fn selected(selection: &Selection, ddl: &Ddl<'_>) -> Result<Selected> {
+    if ddl.kind == DdlKind::Administrative {
+        return Ok(Selected::None);
+    }
+    let wanted = |o: &&DdlObject| {
+        if o.name.is_empty() {
+            selection.selects_database(&o.database)
+        } else {
+            selection.selects(&o.database, &o.name)
+        }
+    };
+    let changed: Vec<&DdlObject> = ddl.objects.iter().filter(|o| o.role != DdlRole::Reference).collect();
+    let chosen: Vec<&DdlObject> = changed.iter().copied().filter(|o| wanted(o)).collect();
+    if chosen.len() == changed.len() {
+        return Ok(Selected::All);
+    }
+    if chosen.is_empty() {
+        return Ok(Selected::None);
+    }
+    if matches!(ddl.kind, DdlKind::DropTable | DdlKind::DropView | DdlKind::DropSequence) {
+        return Ok(Selected::Some(chosen.iter().map(|o| (o.database.clone(), o.name.clone())).collect()));
+    }
+    let names = |objects: &[&DdlObject]| {
+        let names: Vec<String> = objects.iter().map(|o| format!("{}.{}", o.database, o.name)).collect();
+        names.join(", ")
+    };
+    Err(ApplyError::refused(
+        format!(
+            "a statement changes {} although only {} is selected for this destination: {}",
+            names(&changed),
+            names(&chosen),
+            common::sql::excerpt(ddl.statement)
+        ),
+        "select both or neither, or run by hand what the destination needs and skip the statement",
+    ))
+}
+
 /// The rows among the actions become rows to keep, if their transaction is a prepared branch.
 fn as_prepare(actions: Vec<Action>, prepare: Option<Xid>, seq: Seq) -> Vec<Action> {
     let Some(xid) = prepare else { return actions };
@@ -413,5 +485,8 @@ fn no_source() -> SourceInfo {
 }
 
 fn out_of_place(seq: Seq, what: &str) -> ApplyError {
-    ApplyError::refused(format!("seq {seq} {what}"), "run `logweir store verify`; the records do not follow each other as they must")
+    ApplyError::refused(
+        format!("seq {seq} {what}"),
+        "run `logweir store verify`; the records do not follow each other as they must",
+    )
 }

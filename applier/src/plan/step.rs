@@ -156,6 +156,10 @@ pub struct DdlStep {
     pub payload: Vec<u8>,
     /// Who wrote it.
     pub source: Arc<SourceInfo>,
+    /// Whether to run it; if not (nothing of it is selected), only the position moves.
+    pub apply: bool,
+    /// Of a DROP of several objects, those that are selected, if not all are.
+    pub only: Option<Vec<(String, String)>>,
     /// Move the position there when done; None if more of the same transaction follows.
     pub close: Option<Progress>,
     /// The position before it.

@@ -196,7 +196,8 @@ impl Service {
         self.board.connected(&self.connector.url(), &session.facts);
         tracing::info!(seq = start.position.seq.0, server = %session.facts.version, "applying");
         let options = WorkerOptions { write: self.destination.write, on_divergence: self.destination.on_divergence };
-        let mut worker = Worker::new(self.connector.clone(), session, positions, options, self.counters.clone(), &start.position);
+        let mut worker =
+            Worker::new(self.connector.clone(), session, positions, options, self.counters.clone(), &start.position);
         worker.use_sql_until(self.sql_until);
         Counters::add(&self.counters.reconnects, u64::from(self.board.applied() != Seq::NONE));
         self.board.applied_at(&start.position);
@@ -276,7 +277,9 @@ impl Service {
             };
             match step {
                 Step::Rows(piece) => {
-                    if piece.opens && piece.actions.is_empty() && !piece.clears_intent
+                    if piece.opens
+                        && piece.actions.is_empty()
+                        && !piece.clears_intent
                         && let Close::Commit(progress) = piece.close
                     {
                         self.nothing_to_write(worker, progress, piece.transactions).await?;
@@ -356,7 +359,8 @@ impl Service {
 
     fn selection(&self) -> Result<Selection> {
         let selection = Selection::new(&self.destination.include, &self.destination.exclude);
-        let selection = selection.map_err(|e| ApplyError::refused(e.to_string(), "mend include or exclude of this destination"))?;
+        let selection =
+            selection.map_err(|e| ApplyError::refused(e.to_string(), "mend include or exclude of this destination"))?;
         Ok(selection.without_databases(self.pipeline.position_databases()))
     }
 }

@@ -47,12 +47,18 @@ pub(super) fn find(dir: &Path, position: &LogPosition) -> Result<Seq> {
     while let Some(frame) = tail.next()? {
         for record in frame.records() {
             let hit = match (RecordKind::from_byte(record.kind), position) {
-                (Some(RecordKind::Begin), LogPosition::Gtid(gtid)) => codec::decode::<Begin>(record.payload)?.gtid.as_ref() == Some(gtid),
+                (Some(RecordKind::Begin), LogPosition::Gtid(gtid)) => {
+                    codec::decode::<Begin>(record.payload)?.gtid.as_ref() == Some(gtid)
+                }
                 (Some(RecordKind::Begin), LogPosition::TimeMicros(us)) => {
                     i64::try_from(codec::decode::<Begin>(record.payload)?.committed_us).unwrap_or(i64::MAX) >= *us
                 }
-                (Some(RecordKind::Commit), LogPosition::Binlog(at)) => codec::decode::<Commit>(record.payload)?.end >= *at,
-                (Some(RecordKind::PositionMark), LogPosition::Binlog(at)) => codec::decode::<PositionMark>(record.payload)?.position >= *at,
+                (Some(RecordKind::Commit), LogPosition::Binlog(at)) => {
+                    codec::decode::<Commit>(record.payload)?.end >= *at
+                }
+                (Some(RecordKind::PositionMark), LogPosition::Binlog(at)) => {
+                    codec::decode::<PositionMark>(record.payload)?.position >= *at
+                }
                 _ => false,
             };
             if hit {
@@ -88,27 +94,45 @@ pub(super) fn decide(dir: &Path, found: Option<Position>, options: &ServiceOptio
         (found, Some(from)) => {
             let seq = find(dir, from)?;
             let before = Seq(seq.0.saturating_sub(1));
-            Position { seq: before, ..Position { end: Default::default(), gtid: String::new(), beyond: Vec::new(), ..found.unwrap_or_default() } }
+            Position {
+                seq: before,
+                ..Position {
+                    end: Default::default(),
+                    gtid: String::new(),
+                    beyond: Vec::new(),
+                    ..found.unwrap_or_default()
+                }
+            }
         }
         (Some(found), None) => found,
         // Nothing applied and all there from the first transaction on: begin there.
         (None, None) if first <= Seq::FIRST => Position::default(),
         (None, None) => {
             return Err(ApplyError::refused(
-                format!("the destination has no position, and the store begins at seq {first}: what was before it is gone"),
-                format!("take a new snapshot for this destination; if it already holds everything before, start with --from seq:{first}"),
+                format!(
+                    "the destination has no position, and the store begins at seq {first}: what was before it is gone"
+                ),
+                format!(
+                    "take a new snapshot for this destination; if it already holds everything before, start with --from seq:{first}"
+                ),
             ));
         }
     };
     if position.seq > last {
         return Err(ApplyError::refused(
-            format!("the destination has applied seq {}, but the store ends at seq {last}: it was rebuilt or restored", position.seq),
+            format!(
+                "the destination has applied seq {}, but the store ends at seq {last}: it was rebuilt or restored",
+                position.seq
+            ),
             "restore the store that the destination followed, or take a new snapshot for this destination",
         ));
     }
     if position.seq.next() < first {
         return Err(ApplyError::refused(
-            format!("the destination needs seq {}, but the store begins at seq {first}: retention took what it needed", position.seq.next()),
+            format!(
+                "the destination needs seq {}, but the store begins at seq {first}: retention took what it needed",
+                position.seq.next()
+            ),
             "take a new snapshot for this destination",
         ));
     }

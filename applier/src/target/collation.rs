@@ -82,7 +82,13 @@ pub(crate) fn collation_name(name: &str, to: &ServerFacts) -> Option<String> {
         }
         let insensitive = rest.ends_with("_ci");
         if charset == "utf8mb4" && to.is(Flavor::MySql, (8, 0, 0)) {
-            let strength = if rest.ends_with("ai_ci") { "ai_ci" } else if insensitive { "as_ci" } else { "as_cs" };
+            let strength = if rest.ends_with("ai_ci") {
+                "ai_ci"
+            } else if insensitive {
+                "as_ci"
+            } else {
+                "as_cs"
+            };
             return Some(format!("utf8mb4_0900_{strength}"));
         }
         return Some(if insensitive { format!("{charset}_unicode_520_ci") } else { format!("{charset}_bin") });
@@ -108,35 +114,10 @@ pub(crate) fn collation_name(name: &str, to: &ServerFacts) -> Option<String> {
     None
 }
 
-/// The character set of a collation id that this destination does not list.
-#[must_use]
-pub(crate) fn charset_of_foreign(id: u16) -> Option<&'static str> {
-    match id {
-        255..=323 => Some("utf8mb4"),
-        id if MARIADB_UCA1400.contains(&id) => {
-            ["utf8mb3", "utf8mb4", "ucs2", "utf16", "utf32"].get(usize::from((id - 2048) >> 8)).copied()
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn server(version: &str) -> ServerFacts {
-        let flavor = if version.contains("Maria") { Flavor::MariaDb } else { Flavor::MySql };
-        ServerFacts {
-            flavor,
-            version: version.into(),
-            number: super::super::server::version_number(version),
-            max_allowed_packet: 1 << 20,
-            gtid_mode: true,
-            lower_case_table_names: 0,
-            server_uuid: String::new(),
-            server_id: 1,
-        }
-    }
+    use crate::target::server_for_tests as server;
 
     #[test]
     fn the_default_collation_of_each_family_has_a_nearest_one_in_the_other() {

@@ -23,10 +23,16 @@ impl OwnerLock {
     /// The lock of this pipeline and destination.
     #[must_use]
     pub fn new(identity: &Identity) -> Self {
+        Self { name: Self::name(identity, "rows"), mine: Vec::new() }
+    }
+
+    /// The name of a lock of this pipeline and destination, for one purpose.
+    #[must_use]
+    pub fn name(identity: &Identity, purpose: &str) -> String {
         // Lock names end at 64 characters (MySQL manual, GET_LOCK): a digest fits always.
         let digest = Sha256::digest(format!("{}\0{}\0{}", identity.database, identity.pipeline, identity.destination));
-        let name = digest.get(..16).unwrap_or_default();
-        Self { name: format!("logweir:{}", hex(name).trim_matches(|c| c == 'x' || c == '\'')), mine: Vec::new() }
+        let digest = hex(digest.get(..16).unwrap_or_default());
+        format!("logweir:{purpose}:{}", digest.trim_start_matches("x'").trim_end_matches('\''))
     }
 
     /// Takes the lock on this session.

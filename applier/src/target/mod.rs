@@ -7,11 +7,14 @@ mod server;
 mod session;
 mod table;
 
-pub use collation::{Mapped, collation_for};
 pub(crate) use collation::collation_name;
+pub use collation::{Mapped, collation_for};
 pub use lock::OwnerLock;
-pub use position::{Identity, Progress, Position, PositionStore};
+pub use position::{Identity, Position, PositionStore, Progress};
 pub use server::ServerFacts;
+#[cfg(test)]
+pub(crate) use server::server_for_tests;
+pub(crate) use server::version_number;
 pub use session::{Connector, Session};
-pub use table::{Key, TargetColumn, TargetTable, Tables};
 pub(crate) use session::{hex, ident, quote};
+pub use table::{Key, Tables, TargetColumn, TargetTable};

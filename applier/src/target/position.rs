@@ -138,7 +138,10 @@ impl PositionStore {
             return Ok(());
         }
         let creating = || {
-            format!("creating our tables in {} (the user needs CREATE, SELECT, INSERT, UPDATE and DELETE on {0}.*)", id.database)
+            format!(
+                "creating our tables in {} (the user needs CREATE, SELECT, INSERT, UPDATE and DELETE on {0}.*)",
+                id.database
+            )
         };
         let utf8 = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
         let key = "pipeline VARCHAR(64) NOT NULL, destination VARCHAR(64) NOT NULL";
@@ -193,7 +196,10 @@ impl PositionStore {
         for (seq, beyond, file, offset, gtid, committed_us, store) in rows {
             if store != id.store {
                 return Err(ApplyError::refused(
-                    format!("the position at the destination (seq {seq}) belongs to the store {store}, but this store is {}", id.store),
+                    format!(
+                        "the position at the destination (seq {seq}) belongs to the store {store}, but this store is {}",
+                        id.store
+                    ),
                     format!(
                         "use the store that it belongs to; for a new store take a new snapshot, then delete the row from {}.position",
                         id.database
@@ -201,7 +207,10 @@ impl PositionStore {
                 ));
             }
             let beyond = parse_ranges(&beyond).ok_or_else(|| {
-                ApplyError::refused(format!("the position row holds '{beyond}' in column beyond"), "restore the row, or take a new snapshot")
+                ApplyError::refused(
+                    format!("the position row holds '{beyond}' in column beyond"),
+                    "restore the row, or take a new snapshot",
+                )
             })?;
             let end = BinlogPosition { file, offset };
             parsed.push(Position { seq: Seq(seq), end, gtid, committed_us, store, beyond });
@@ -287,7 +296,9 @@ impl PositionStore {
     fn moved(&self, from: Seq, found: Option<u64>) -> ApplyError {
         let found = found.map_or_else(|| "no such row".to_owned(), |seq| format!("seq {seq}"));
         ApplyError::refused(
-            format!("the position at the destination is no more at seq {from} where we left it ({found}): someone else changed it"),
+            format!(
+                "the position at the destination is no more at seq {from} where we left it ({found}): someone else changed it"
+            ),
             "make sure that only one applier writes there, then start again",
         )
     }

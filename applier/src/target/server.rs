@@ -77,6 +77,21 @@ pub(crate) fn version_number(text: &str) -> (u16, u16, u16) {
     (next(), next(), next())
 }
 
+/// Facts of a server with this version.
+#[cfg(test)]
+pub(crate) fn server_for_tests(version: &str) -> ServerFacts {
+    ServerFacts {
+        flavor: if version.contains("Maria") { Flavor::MariaDb } else { Flavor::MySql },
+        version: version.into(),
+        number: version_number(version),
+        max_allowed_packet: 1 << 20,
+        gtid_mode: true,
+        lower_case_table_names: 0,
+        server_uuid: String::new(),
+        server_id: 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::version_number;

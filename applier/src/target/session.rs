@@ -13,7 +13,8 @@ use crate::error::{ApplyError, Doing, Result};
 
 /// `sql_mode` of sessions that write rows. Strict, so that nothing is cut off in silence; but zero and impossible dates and zeros in
 /// AUTO_INCREMENT columns are written as the source held them.
-pub(crate) const ROW_SQL_MODE: &str = "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
+pub(crate) const ROW_SQL_MODE: &str =
+    "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
 
 /// Opens sessions.
 #[derive(Clone, Debug)]
@@ -90,6 +91,40 @@ impl Session {
     pub async fn run(&mut self, sql: impl Into<Vec<u8>>, doing: impl FnOnce() -> String) -> Result<u64> {
         self.conn.query_drop(sql.into()).await.doing(doing)?;
         Ok(self.conn.affected_rows())
+    }
+
+    /// Runs several statements that give no rows, one packet for all; gives what each found or changed, and the error of the one at
+    /// which it ended, if one failed.
+    ///
+    /// # Errors
+    /// When the connection is lost; a server's refusal is part of the answer.
+    pub async fn run_many(
+        &mut self,
+        sql: Vec<u8>,
+        doing: impl Fn() -> String,
+    ) -> Result<(Vec<u64>, Option<ApplyError>)> {
+        let mut counts = Vec::new();
+        let mut refused = None;
+        let mut result = match self.conn.query_iter(sql).await.doing(&doing) {
+            Ok(result) => result,
+            Err(error) if error.server_code().is_some() => return Ok((counts, Some(error))),
+            Err(error) => return Err(error),
+        };
+        loop {
+            counts.push(result.affected_rows());
+            if result.is_empty() {
+                break;
+            }
+            match result.for_each(|_| ()).await.doing(&doing) {
+                Ok(()) => {}
+                Err(error) if error.server_code().is_some() => {
+                    refused = Some(error);
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((counts, refused))
     }
 
     /// Runs a query and gives all its rows.

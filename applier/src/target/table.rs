@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::collation::charset_of_foreign;
 use super::session::{Session, ident, quote};
 use crate::error::{ApplyError, Result};
 
@@ -20,6 +19,8 @@ pub struct TargetColumn {
     pub nullable: bool,
     /// Whether it is generated: the server computes it, nobody may write it.
     pub generated: bool,
+    /// Whether the server sets it to the time whenever its row is changed and nobody names it.
+    pub on_update_now: bool,
     /// Its character set; None for columns that are no text.
     pub charset: Option<String>,
 }
@@ -83,27 +84,12 @@ impl TargetTable {
 #[derive(Debug, Default)]
 pub struct Tables {
     known: HashMap<(String, String), Arc<TargetTable>>,
-    charsets: HashMap<u16, String>,
 }
 
 impl Tables {
     /// Forgets all tables: a definition may have changed.
     pub fn forget(&mut self) {
         self.known.clear();
-    }
-
-    /// The character set of a source's collation id; None if nobody here knows it.
-    ///
-    /// # Errors
-    /// When the destination does not answer.
-    pub async fn charset(&mut self, session: &mut Session, collation: u16) -> Result<Option<String>> {
-        if self.charsets.is_empty() {
-            let sql = "SELECT id, character_set_name FROM information_schema.collations WHERE id IS NOT NULL AND character_set_name IS NOT NULL";
-            let rows: Vec<(u64, String)> = session.rows(sql, || "reading the destination's collations".into()).await?;
-            self.charsets = rows.into_iter().filter_map(|(id, name)| Some((u16::try_from(id).ok()?, plain(&name)))).collect();
-        }
-        let known = self.charsets.get(&collation).cloned();
-        Ok(known.or_else(|| charset_of_foreign(collation).map(str::to_owned)))
     }
 
     /// The table.
@@ -119,11 +105,6 @@ impl Tables {
         self.known.insert(key, table.clone());
         Ok(table)
     }
-}
-
-/// utf8 and utf8mb3 are two names of one character set.
-fn plain(charset: &str) -> String {
-    if charset.eq_ignore_ascii_case("utf8") { "utf8mb3".to_owned() } else { charset.to_ascii_lowercase() }
 }
 
 async fn read(session: &mut Session, database: &str, name: &str) -> Result<TargetTable> {
@@ -159,7 +140,8 @@ async fn read(session: &mut Session, database: &str, name: &str) -> Result<Targe
                 column_type: column_type.to_ascii_lowercase(),
                 nullable: nullable.eq_ignore_ascii_case("YES"),
                 generated,
-                charset: charset.as_deref().map(plain),
+                on_update_now: extra.contains("ON UPDATE CURRENT_TIMESTAMP"),
+                charset: charset.map(|c| c.to_ascii_lowercase()),
             }
         })
         .collect();
@@ -193,7 +175,9 @@ async fn read(session: &mut Session, database: &str, name: &str) -> Result<Targe
     let mut grouped: Vec<(String, Option<Vec<usize>>)> = Vec::new();
     for (index, column, sub_part) in parts {
         // A prefix, an expression or a column with NULLs does not name one row.
-        let column = column.and_then(|c| table.column(&c)).filter(|&c| sub_part.is_none() && !table.columns.get(c).is_none_or(|c| c.nullable));
+        let column = column
+            .and_then(|c| table.column(&c))
+            .filter(|&c| sub_part.is_none() && !table.columns.get(c).is_none_or(|c| c.nullable));
         match grouped.last_mut() {
             Some((last, columns)) if *last == index => match (columns.as_mut(), column) {
                 (Some(columns), Some(column)) => columns.push(column),

@@ -71,7 +71,13 @@ impl Worker {
     }
 
     /// Writes or forgets what was kept of a branch.
-    pub(super) async fn finish_prepared(&mut self, piece: &Piece, place: &Arc<Place>, xid: &Xid, commit: bool) -> Result<()> {
+    pub(super) async fn finish_prepared(
+        &mut self,
+        piece: &Piece,
+        place: &Arc<Place>,
+        xid: &Xid,
+        commit: bool,
+    ) -> Result<()> {
         let table = self.positions.identity.table("prepared");
         let branch = format!("{} AND xid={}", self.positions.identity.condition(), key(xid));
         let mut next = 0;
@@ -79,7 +85,9 @@ impl Worker {
         let mut pending: Vec<Change> = Vec::new();
         let mut found = false;
         loop {
-            let sql = format!("SELECT part, kind, payload FROM {table} WHERE {branch} AND part>={next} ORDER BY part LIMIT {PARTS}");
+            let sql = format!(
+                "SELECT part, kind, payload FROM {table} WHERE {branch} AND part>={next} ORDER BY part LIMIT {PARTS}"
+            );
             let rows: Vec<(u32, u8, Vec<u8>)> = self.session.rows(sql, || "reading a prepared branch".into()).await?;
             found |= !rows.is_empty();
             if rows.is_empty() || !commit {
@@ -101,9 +109,19 @@ impl Worker {
                     Some(RecordKind::Rows) => {
                         let rows: common::record::Rows<'_> = codec::decode(&payload)?;
                         let table = tables.iter().find(|t| t.id == rows.schema).cloned().ok_or_else(|| {
-                            ApplyError::refused("a prepared branch names a layout that was not kept with it", "report this")
+                            ApplyError::refused(
+                                "a prepared branch names a layout that was not kept with it",
+                                "report this",
+                            )
                         })?;
-                        pending.push(Change { place: place.clone(), table, server_id: 0, timestamp: 0, payload, more: Vec::new() });
+                        pending.push(Change {
+                            place: place.clone(),
+                            table,
+                            server_id: 0,
+                            timestamp: 0,
+                            payload,
+                            more: Vec::new(),
+                        });
                     }
                     Some(RecordKind::RowsMore) => {
                         if let Some(change) = pending.last_mut() {

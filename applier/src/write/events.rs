@@ -22,8 +22,12 @@ const STATEMENT_BYTES: usize = 8 << 20;
 /// # Errors
 /// When the source is too old, or the destination refuses (a missing privilege, most of all).
 pub async fn announce(session: &mut Session, source: &SourceInfo) -> Result<()> {
-    let event = format_description(&source.format_description)
-        .map_err(|error| ApplyError::refused(format!("the source's format description: {error}"), "set write = \"sql\" for this destination"))?;
+    let event = format_description(&source.format_description).map_err(|error| {
+        ApplyError::refused(
+            format!("the source's format description: {error}"),
+            "set write = \"sql\" for this destination",
+        )
+    })?;
     session.run(statement(&event), || "announcing the format of row events (BINLOG)".into()).await?;
     if session.facts.flavor == Flavor::MySql {
         // BINLOG leaves gtid_next at NOT_YET_DETERMINED, with which nothing can be committed.
@@ -56,7 +60,11 @@ pub fn room(max_allowed_packet: usize) -> usize {
 /// Whether `next` may join the event of `first`: same layout, operation, columns and foreign key flags, and each row found by itself.
 #[must_use]
 pub fn joins(first: &Change, next: &Change, route: &Route) -> bool {
-    if first.table.id != next.table.id || !next.more.is_empty() || !first.more.is_empty() || first.server_id != next.server_id {
+    if first.table.id != next.table.id
+        || !next.more.is_empty()
+        || !first.more.is_empty()
+        || first.server_id != next.server_id
+    {
         return false;
     }
     let (Ok(a), Ok(b)) = (first.rows(), next.rows()) else { return false };
@@ -76,11 +84,14 @@ pub fn append(run: &[&Change], route: &Route, room: usize, out: &mut Vec<u8>) ->
     let Some(first) = run.first() else { return Ok(()) };
     let schema = &first.table.schema;
     let header = EventHeader { timestamp: first.timestamp, server_id: first.server_id };
-    let unfit = |error: row_event::EventError| ApplyError::refused(error.to_string(), "set write = \"sql\" for this destination");
+    let unfit = |error: row_event::EventError| {
+        ApplyError::refused(error.to_string(), "set write = \"sql\" for this destination")
+    };
     let mut rows = first.rows()?;
     let flags = rows.flags | STMT_END;
     let map = |out: &mut Vec<u8>| {
-        row_event::table_map(header, schema, route.table_id, &route.target.database, &route.target.name, out).map_err(unfit)
+        row_event::table_map(header, schema, route.table_id, &route.target.database, &route.target.name, out)
+            .map_err(unfit)
     };
     let mut more: Vec<&[u8]> = vec![&first.more];
     for change in run.get(1..).unwrap_or_default() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::config::Write;
 use common::record::SourceInfo;
-use common::{Flavor, SchemaId};
+use common::{Flavor, SchemaId, charset};
 
 use crate::error::{ApplyError, Result};
 use crate::plan::SourceTable;
@@ -114,7 +114,10 @@ impl Routes {
         if let Some(why) = &self.no_events {
             return (Way::Sql, why.clone());
         }
-        let tables = self.known.values().filter_map(|r| r.events_fit.as_ref().err().map(|why| format!("{}: {why}", r.target.full_name())));
+        let tables = self
+            .known
+            .values()
+            .filter_map(|r| r.events_fit.as_ref().err().map(|why| format!("{}: {why}", r.target.full_name())));
         let mut tables: Vec<String> = tables.collect();
         tables.sort();
         tables.truncate(20);
@@ -165,12 +168,9 @@ impl Routes {
                 ));
             };
             let theirs = target.columns.get(index).and_then(|c| c.charset.clone());
-            let ours = match (&theirs, column.collation) {
-                (None, _) | (_, 0 | 63) => None,
-                _ => tables.charset(session, column.collation).await?,
-            };
+            let ours = charset::of_collation(column.collation).filter(|_| column.collation != charset::BINARY);
             convert.push(match (ours, theirs) {
-                (Some(ours), Some(theirs)) if ours != theirs => Some(ours),
+                (Some(ours), Some(theirs)) if !charset::same(ours, &theirs) => Some(ours.to_owned()),
                 _ => None,
             });
             columns.push(index);
@@ -194,7 +194,11 @@ impl Routes {
     ) -> std::result::Result<(), String> {
         let family = |flavor| if flavor == Flavor::MySql { "MySQL" } else { "MariaDB" };
         if source.flavor != session.facts.flavor {
-            return Err(format!("the source is {}, the destination {}", family(source.flavor), family(session.facts.flavor)));
+            return Err(format!(
+                "the source is {}, the destination {}",
+                family(source.flavor),
+                family(session.facts.flavor)
+            ));
         }
         if let Some(why) = self.refused.get(&target.full_name()) {
             return Err(why.clone());
