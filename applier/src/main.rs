@@ -115,6 +115,9 @@ async fn serve(pipeline: Pipeline, name: &str, arguments: &Arguments) -> anyhow:
         until: arguments.until.clone(),
     };
     let pipeline_name = pipeline.name.clone();
+    if !store_is_there(&pipeline.store.dir, destination.retry_for).await? {
+        return Ok(Ended::Stopped);
+    }
     let mut service = Service::new(pipeline, destination, options)?;
     let (board, stop, pause) = (service.board(), service.stopper(), service.pauser());
     let handler_stop = stop.clone();
@@ -169,4 +172,26 @@ async fn serve(pipeline: Pipeline, name: &str, arguments: &Arguments) -> anyhow:
         "ended"
     );
     Ok(ended)
+}
+
+/// Waits for the store: a reader that was started at the same moment makes it within seconds. False if told to stop meanwhile; when the
+/// time is over, whoever opens the store says what is missing.
+async fn store_is_there(dir: &std::path::Path, limit: std::time::Duration) -> anyhow::Result<bool> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let deadline = std::time::Instant::now() + limit;
+    let mut said = false;
+    while let Err(store::StoreError::NotYet { .. }) = store::Tail::open(dir) {
+        if std::time::Instant::now() >= deadline {
+            break;
+        }
+        if !std::mem::replace(&mut said, true) {
+            tracing::info!(store = %dir.display(), "waiting for the reader to make the store");
+        }
+        tokio::select! {
+            _ = terminate.recv() => return Ok(false),
+            _ = interrupt.recv() => return Ok(false),
+            () = tokio::time::sleep(std::time::Duration::from_millis(100)) => {}
+        }
+    }
+    Ok(true)
 }
