@@ -133,7 +133,7 @@ fn rate(running: bool, rows: f64) -> String {
     if running { format!("{rows:.0}") } else { String::new() }
 }
 
-/// `0.4 s, 12 transactions, 3.1 KiB`, or `level`.
+/// `0.4 s, 12 seqs, 3.1 KiB`, or `level`.
 pub(crate) fn lag(lag: &Lag) -> String {
     let mut parts = Vec::new();
     parts.extend(lag.seconds.filter(|s| *s >= 0.05).map(|s| {
@@ -142,7 +142,7 @@ pub(crate) fn lag(lag: &Lag) -> String {
         }
         humantime::format_duration(Duration::from_secs(s as u64)).to_string()
     }));
-    parts.extend(lag.seqs.filter(|n| *n > 0).map(|n| format!("{n} transactions")));
+    parts.extend(lag.seqs.filter(|n| *n > 0).map(|n| format!("{n} seqs")));
     parts.extend(lag.bytes.filter(|n| *n > 0).map(about_size));
     if parts.is_empty() {
         let known = lag.seconds.is_some() || lag.seqs.is_some() || lag.bytes.is_some();
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn lag_is_told_in_the_units_that_are_known() {
         let full = Lag { seconds: Some(1.26), seqs: Some(3), bytes: Some(2048) };
-        assert_eq!(lag(&full), "1.3 s, 3 transactions, 2.0 KiB");
+        assert_eq!(lag(&full), "1.3 s, 3 seqs, 2.0 KiB");
         assert_eq!(lag(&Lag { seconds: Some(0.0), ..Lag::default() }), "level");
         assert_eq!(lag(&Lag { seconds: Some(3700.0), ..Lag::default() }), "1h 1m 40s");
         assert_eq!(lag(&Lag::default()), "-");

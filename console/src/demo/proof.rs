@@ -17,7 +17,12 @@ pub(super) struct Proof {
     tables: BTreeMap<String, Vec<Option<Summary>>>,
     /// Per destination.
     ledgers: Vec<(&'static str, Ledger)>,
+    /// Where they differ, row by row; only looked for where the checksums differ.
+    differences: Vec<String>,
 }
+
+/// Differences that are shown of each destination.
+const SHOWN_MAX: usize = 10;
 
 /// Compares all three servers.
 pub(super) async fn compare(servers: &Servers) -> Result<Proof> {
@@ -40,7 +45,19 @@ pub(super) async fn compare(servers: &Servers) -> Result<Proof> {
     for (name, server) in named.into_iter().skip(1) {
         ledgers.push((name, load::check_ledger(&servers.source, server, DATABASE).await?));
     }
-    Ok(Proof { names: named.map(|(name, _)| name).to_vec(), tables, ledgers })
+    let names = named.map(|(name, _)| name).to_vec();
+    let mut proof = Proof { names, tables, ledgers, differences: Vec::new() };
+    if !proof.equal() {
+        for (name, server) in servers.named().into_iter().skip(1) {
+            let found = compare::databases(&servers.source, server, &[DATABASE]).await?;
+            let count = found.len();
+            proof.differences.extend(found.iter().take(SHOWN_MAX).map(|d| format!("source against {name}: {d}")));
+            if count > SHOWN_MAX {
+                proof.differences.push(format!("source against {name}: {} more", count - SHOWN_MAX));
+            }
+        }
+    }
+    Ok(proof)
 }
 
 impl Proof {
@@ -77,6 +94,7 @@ impl Proof {
             let Ledger { written, lost, doubled } = ledger;
             lines.push(format!("{name}: of {written} statements in the ledger {lost} were lost and {doubled} doubled"));
         }
+        lines.extend(self.differences.iter().cloned());
         let verdict = if self.equal() { "all three servers hold the same" } else { "the servers are NOT equal" };
         lines.push(verdict.to_owned());
         lines.join("\n")

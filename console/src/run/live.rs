@@ -3,13 +3,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::control::{Lag, Place, State};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::observe::Observation;
 use crate::status;
 
 /// How often plain progress is printed.
-const PLAIN_EVERY: Duration = Duration::from_secs(10);
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// Where progress goes: stderr.
 pub(crate) struct Live {
@@ -74,28 +75,27 @@ impl Live {
 fn lines(seen: &Observation) -> Vec<String> {
     let width = seen.destinations.iter().map(|d| d.status.destination.len()).max().unwrap_or(0).max(6);
     let reader = &seen.reader;
-    let place = |place: &common::control::Place| place.binlog.as_ref().map_or(String::new(), |at| format!(" at {at}"));
-    let mut out = vec![format!(
-        "{:width$}  {:11} seq {:<9} {:>8.0} rows/s  {:>10} rows  {}{}",
+    let place = |place: &Place| place.binlog.as_ref().map_or(String::new(), |at| format!("at {at}"));
+    // What matters most comes first: narrow terminals cut the rest off.
+    let line = |name: &str, state: &str, lag: &Lag, seq: u64, per_second: f64, rows: u64, rest: &str| {
+        let lag = status::lag(lag);
+        format!("{name:width$} {state:8} {lag:28} seq {seq:<8} {per_second:>7.0} rows/s {rows:>9} rows {rest}")
+    };
+    let state = |running: bool, state: State| if running { state.name() } else { "DOWN" };
+    let status = &reader.status;
+    let mut out = vec![line(
         "reader",
-        if reader.running { reader.status.state.name() } else { "not running" },
-        reader.status.position.seq,
-        reader.status.rows_per_second,
-        reader.status.totals.rows,
-        status::lag(&reader.status.lag),
-        place(&reader.status.position),
+        state(reader.running, status.state),
+        &status.lag,
+        status.position.seq,
+        status.rows_per_second,
+        status.totals.rows,
+        &place(&status.position),
     )];
     out.extend(seen.destinations.iter().map(|d| {
-        format!(
-            "{:width$}  {:11} seq {:<9} {:>8.0} rows/s  {:>10} rows  {}  {}",
-            d.status.destination,
-            if d.running { d.status.state.name() } else { "not running" },
-            d.status.position.seq,
-            d.status.rows_per_second,
-            d.status.totals.rows,
-            status::lag(&d.status.lag),
-            d.status.write.mode,
-        )
+        let (status, mode) = (&d.status, &d.status.write.mode);
+        let (seq, rate, rows) = (status.position.seq, status.rows_per_second, status.totals.rows);
+        line(&status.destination, state(d.running, status.state), &status.lag, seq, rate, rows, mode)
     }));
     out
 }
