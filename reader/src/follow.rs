@@ -205,7 +205,6 @@ impl Follower {
         self.counts.bytes += bytes.len() as u64;
         let event = match Event::parse(bytes, self.checksum) {
             Ok(event) => event,
-            // MariaDB's first fake ROTATE, sent before any format description, carries a checksum although none was announced; trimmed below.
             Err(source) => {
                 let kind = bytes.get(4).map_or("unknown", |&code| kind::name(code));
                 return Err(ReaderError::Event { kind, position: self.at.clone(), source });
@@ -385,6 +384,11 @@ impl Follower {
         if group.begun {
             return Ok(());
         }
+        if std::mem::take(&mut self.place_moved) {
+            // Transactions of which nothing was captured stand before this one: the log's GTID set must not have a gap there, or a restart
+            // (perhaps with another selection) would bring them after it.
+            self.output.mark(&self.place, self.place.committed_us)?;
+        }
         self.output.start_seq(&self.place)?;
         let opening = &mut group.opening;
         let header_us = u64::from(group.timestamp) * 1_000_000;
@@ -523,8 +527,8 @@ impl Follower {
         let mut input = Input::new(body, "the rotate event");
         let offset = input.u64()?;
         let mut name = input.rest();
-        // Before the first format description MariaDB sends the checksum too, as if it were part of the name; it is bytes of any kind.
-        if header.is_artificial() && self.format.is_none() && self.flavor == Flavor::MariaDb {
+        // Before the format description nothing says whether events carry checksums; this one does where binlog_checksum is on.
+        if header.is_artificial() && self.format.is_none() {
             name = trim_checksum(header, body, name);
         }
         let name = std::str::from_utf8(name).map_err(|_| EventError::Invalid {

@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
         let by_gtid = session.check_place(&facts, &place, &self.resume)?;
         self.note_source(server, &facts);
         if !facts.full_metadata {
-            tracing::warn!(
+            tracing::info!(
                 "the source logs no column names (binlog_row_metadata is not FULL): layouts come from its information_schema; SET GLOBAL binlog_row_metadata=FULL \
                  makes them exact"
             );

@@ -104,9 +104,9 @@ impl Session {
     /// # Errors
     /// A clear stop with the missing interval.
     pub fn check_place(&mut self, facts: &Facts, place: &Place, resume: &Resume) -> Result<bool, ReaderError> {
-        // A set that lacks what was done before GTIDs were switched on must not be used: everything would come again.
-        let by_gtid =
-            facts.gtids && (!place.gtids.is_empty() || facts.executed.is_empty() || place.position.file.is_empty());
+        // A store that was begun before GTIDs were switched on has a set that lacks what was done then: everything would come again.
+        let new = resume.place.is_none();
+        let by_gtid = facts.gtids && (new || !place.gtids.is_empty() || facts.executed.is_empty());
         if by_gtid || facts.flavor == Flavor::MariaDb {
             let lost = facts.executed.missing(&place.gtids);
             if !lost.is_empty() {
