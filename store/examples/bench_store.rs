@@ -69,13 +69,17 @@ fn measure(dir: &Path, mib: usize) -> Result<Vec<Line>, Error> {
         (Compression::Zstd, "durable append, 1 MiB groups, Zstandard", "verified read, Zstandard", false),
     ] {
         let dir = dir.join(format!("{how:?}"));
-        let (rate, ratio) = append_rate(&dir, how, mib)?;
+        let (rate, per_cpu, ratio) = append_rate(&dir, how, mib)?;
         lines.push(Line { what: append, value: rate, unit: "MB/s", aim: aims.then_some(200.0) });
+        lines.push(Line { what: "  per second of processor time", value: per_cpu, unit: "MB/s", aim: None });
         if how != Compression::None {
             lines.push(Line { what: "  stored / raw", value: ratio, unit: "", aim: None });
         }
-        let rate = read_rate(&dir)?.max(read_rate(&dir)?);
+        // The second reading finds the files in memory.
+        read_rate(&dir)?;
+        let (rate, per_cpu) = read_rate(&dir)?;
         lines.push(Line { what: read, value: rate, unit: "GB/s", aim: aims.then_some(1.0) });
+        lines.push(Line { what: "  per second of processor time", value: per_cpu, unit: "GB/s", aim: None });
         let start = Instant::now();
         let report = store::verify(&dir)?;
         let rate = report.bytes as f64 / 1e9 / start.elapsed().as_secs_f64();
@@ -146,17 +150,19 @@ fn fill(frame: &mut FrameBuilder, from: &mut u64) {
     }
 }
 
-fn append_rate(dir: &Path, compression: Compression, mib: usize) -> Result<(f64, f64), Error> {
+fn append_rate(dir: &Path, compression: Compression, mib: usize) -> Result<(f64, f64, f64), Error> {
     let (mut writer, _) = Writer::open(dir, StoreOptions { compression, ..StoreOptions::default() })?;
     // Filling the groups is not the store's time.
     let mut frame = FrameBuilder::new();
-    let mut filling = Duration::ZERO;
+    let (mut filling, mut filling_cpu) = (Duration::ZERO, 0.0);
+    let cpu = cpu_seconds();
     let start = Instant::now();
     let mut from = 0;
     for _ in 0..mib {
-        let began = Instant::now();
+        let (began, began_cpu) = (Instant::now(), cpu_seconds());
         fill(&mut frame, &mut from);
         filling += began.elapsed();
+        filling_cpu += cpu_seconds() - began_cpu;
         if writer.segment_is_full() {
             writer.roll(b"bench")?;
         }
@@ -164,14 +170,17 @@ fn append_rate(dir: &Path, compression: Compression, mib: usize) -> Result<(f64,
         writer.sync()?;
     }
     let seconds = (start.elapsed() - filling).as_secs_f64();
+    let cpu = cpu_seconds() - cpu - filling_cpu;
     let stats = *writer.stats();
     writer.close()?;
-    Ok((stats.raw_bytes as f64 / 1e6 / seconds, stats.stored_bytes as f64 / stats.raw_bytes as f64))
+    let raw = stats.raw_bytes as f64;
+    Ok((raw / 1e6 / seconds, raw / 1e6 / cpu, stats.stored_bytes as f64 / raw))
 }
 
-fn read_rate(dir: &Path) -> Result<f64, Error> {
+fn read_rate(dir: &Path) -> Result<(f64, f64), Error> {
     let mut tail = Tail::open(dir)?;
     let (mut bytes, mut rows) = (0, 0u64);
+    let cpu = cpu_seconds();
     let start = Instant::now();
     while let Some(frame) = tail.next()? {
         bytes += frame.body().len();
@@ -179,7 +188,8 @@ fn read_rate(dir: &Path) -> Result<f64, Error> {
     }
     let seconds = start.elapsed().as_secs_f64();
     assert_eq!(rows, tail.last_seq().0);
-    Ok(bytes as f64 / 1e9 / seconds)
+    let gigabytes = bytes as f64 / 1e9;
+    Ok((gigabytes / seconds, gigabytes / (cpu_seconds() - cpu)))
 }
 
 /// Small transactions, one at a time, seen by another process.
@@ -281,10 +291,8 @@ fn now_ns() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 
-/// Processor time of this process, from /proc in clock ticks of 10 ms.
+/// Processor time of this thread: what it costs, however busy the machine is.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }

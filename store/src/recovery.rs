@@ -172,7 +172,7 @@ impl Recovery<'_> {
             let mut scanner = self.scanner(info.id)?;
             let file_len = scanner.file.len().map_err(|e| StoreError::io("read", &info.id.path(self.store), 0, e))?;
             let is_last = later.is_empty();
-            let (complete, whole) = self.scan(&mut scanner, file_len, is_last, &mut reason)?;
+            let (complete, whole, durable) = self.scan(&mut scanner, file_len, is_last, &mut reason)?;
             let Some(complete) = complete else {
                 // Not one seq ends in here and the first one began earlier: the whole segment belongs to an unfinished seq.
                 let Some((previous, previous_link)) = before.pop() else {
@@ -195,7 +195,7 @@ impl Recovery<'_> {
                 info.seal = None;
                 info.bytes = complete.offset;
             }
-            self.rewrite_unproven(&scanner, &complete)?;
+            self.rewrite_unproven(&scanner, &complete, durable)?;
             if !sealed_and_whole {
                 link = complete.link;
             }
@@ -207,14 +207,15 @@ impl Recovery<'_> {
         }
     }
 
-    /// Scans a segment; returns the last place at which no seq is open, if there is one, and whether every byte is valid.
+    /// Scans a segment; returns the last place at which no seq is open, if there is one, whether every byte is valid, and the highest
+    /// `durable_to` of the valid frames.
     fn scan(
         &self,
         scanner: &mut Scanner,
         file_len: u64,
         is_last: bool,
         reason: &mut Option<Damage>,
-    ) -> Result<(Option<Cursor>, bool)> {
+    ) -> Result<(Option<Cursor>, bool, u64)> {
         let mut complete = (!scanner.header.continued).then_some(scanner.at);
         let mut durable = scanner.header_len;
         loop {
@@ -225,7 +226,7 @@ impl Recovery<'_> {
                         complete = Some(scanner.at);
                     }
                 }
-                Ok(None) => return Ok((complete, true)),
+                Ok(None) => return Ok((complete, true, durable)),
                 Err(ScanError::Io(offset, e)) => {
                     return Err(StoreError::io("read", &scanner.id.path(self.store), offset, e));
                 }
@@ -234,14 +235,14 @@ impl Recovery<'_> {
                     if !is_last {
                         return Err(scanner.id.corrupt(at.offset, at.next_seq, damage));
                     }
-                    let durable =
+                    let promise =
                         durable.max(self.published_in(scanner.id.number)).max(promised(self.store, scanner, file_len)?);
-                    if durable > at.offset {
-                        let kind = Damage::BelowDurable { durable, cause: Box::new(damage) };
+                    if promise > at.offset {
+                        let kind = Damage::BelowDurable { durable: promise, cause: Box::new(damage) };
                         return Err(scanner.id.corrupt(at.offset, at.next_seq, kind));
                     }
                     *reason = Some(damage);
-                    return Ok((complete, false));
+                    return Ok((complete, false, durable));
                 }
             }
         }
@@ -340,10 +341,10 @@ impl Recovery<'_> {
 
     /// Writes the part of the tail that no frame proves durable once more, from what was read and verified. A sync that failed in the
     /// last writer's life may have left pages that look clean and were never written; only new writes make them dirty again.
-    fn rewrite_unproven(&self, scanner: &Scanner, complete: &Cursor) -> Result<()> {
+    fn rewrite_unproven(&self, scanner: &Scanner, complete: &Cursor, durable: u64) -> Result<()> {
         let path = scanner.id.path(self.store);
         let file = self.vfs.open(&path, Open::Write).map_err(|e| StoreError::io("open", &path, 0, e))?;
-        let mut at = self.last_promise(scanner, complete)?;
+        let mut at = durable;
         let mut buf = vec![0; SEARCH_BYTES];
         while at < complete.offset {
             let want = usize::try_from(complete.offset - at).unwrap_or(SEARCH_BYTES).min(SEARCH_BYTES);
@@ -356,22 +357,6 @@ impl Recovery<'_> {
             at += want as u64;
         }
         file.sync_data().map_err(|e| StoreError::io("fdatasync", &path, complete.offset, e))
-    }
-
-    /// Highest `durable_to` of the segment's frames.
-    fn last_promise(&self, scanner: &Scanner, complete: &Cursor) -> Result<u64> {
-        let mut again = Scanner::new(
-            scanner.id,
-            scanner.file.clone(),
-            scanner.header.clone(),
-            scanner.header.encode().1,
-            scanner.header_len,
-        );
-        let mut promise = scanner.header_len;
-        while let Ok(Some(frame)) = again.next(complete.offset) {
-            promise = promise.max(frame.header.durable_to);
-        }
-        Ok(promise)
     }
 }
 

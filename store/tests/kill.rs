@@ -139,6 +139,15 @@ fn start(role: &str, dir: &Path) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
+/// Waits until the process has recovered the store and publishes.
+fn wait_for_writer(dir: &Path, pid: u32) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !Tail::open(dir).is_ok_and(|tail| tail.watermark().writer_pid == pid) {
+        assert!(Instant::now() < deadline, "the writer does not start");
+        std::thread::sleep(Duration::from_micros(300));
+    }
+}
+
 /// Not a test of its own: what the child processes run.
 #[test]
 fn child() {
@@ -162,7 +171,13 @@ fn a_thousand_kills_of_the_writer_lose_and_double_nothing() {
     let mut published = 0;
     for kill in 0..KILLS {
         let mut writer = start("writer", disk.path());
-        std::thread::sleep(Duration::from_micros(rng.random_range(500..30_000)));
+        // Four of five die at work, however slow the machine is today; the fifth may die while it starts or recovers.
+        if rng.random_bool(0.8) {
+            wait_for_writer(disk.path(), writer.id());
+            std::thread::sleep(Duration::from_micros(rng.random_range(0..15_000)));
+        } else {
+            std::thread::sleep(Duration::from_micros(rng.random_range(500..30_000)));
+        }
         writer.kill().unwrap();
         let status = writer.wait().unwrap();
         assert_eq!(status.code(), None, "kill {kill}: the writer ended by itself: {status}");
@@ -194,5 +209,6 @@ fn a_thousand_kills_of_the_writer_lose_and_double_nothing() {
     assert!(report.is_sound(), "{report:?}");
     assert_eq!(last, end);
     println!("{KILLS} kills, {last} seqs, {} segments, {} bytes", report.segments, report.bytes);
-    assert!(found.epoch > KILLS as u64 / 3 && last > 1000, "too little happened: epoch {}, {last} seqs", found.epoch);
+    assert!(found.epoch > KILLS as u64 * 7 / 10, "only {} writers came to work", found.epoch);
+    assert!(last > 1000, "only {last} seqs were written");
 }
