@@ -20,6 +20,7 @@ mod planted;
 mod record;
 mod recovery;
 mod retention;
+mod roll;
 mod scan;
 mod segment;
 mod tail;

@@ -9,16 +9,14 @@ use std::sync::Arc;
 use common::Seq;
 
 use crate::builder::FrameBuilder;
-use crate::bytes::now_us;
 use crate::compress::Compressor;
 use crate::error::{Result, StoreError, is_full};
 use crate::frame::{BODY_MAX, ENDS_INSIDE, FRAME_HEADER, FrameHeader, STARTS_INSIDE, body_crc, padded};
-use crate::header::{BLOB_MAX, SegmentHeader};
 use crate::identity::IdentityFile;
 use crate::options::StoreOptions;
 use crate::planted::{Bug, planted};
 use crate::recovery::{Recovery, TornTail};
-use crate::segment::{SEAL_LEN, Seal, SegmentId, SegmentInfo, list_ids, segments_dir};
+use crate::segment::{SegmentId, SegmentInfo, list_ids, segments_dir};
 use crate::vfs::{Open, RealFs, Vfs, VfsFile, write_full};
 use crate::watermark::{LogEnd, WatermarkPage, WriterState};
 
@@ -81,14 +79,14 @@ pub(crate) struct Active {
     pub(crate) id: SegmentId,
     pub(crate) file: Arc<dyn VfsFile>,
     pub(crate) path: PathBuf,
-    salt: u32,
-    header_len: u64,
-    len: u64,
-    synced: u64,
-    frames: u64,
-    records: u64,
-    raw_bytes: u64,
-    created_us: u64,
+    pub(crate) salt: u32,
+    pub(crate) header_len: u64,
+    pub(crate) len: u64,
+    pub(crate) synced: u64,
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    pub(crate) raw_bytes: u64,
+    pub(crate) created_us: u64,
     pub(crate) continued: bool,
 }
 
@@ -102,12 +100,12 @@ pub struct Writer {
     pub(crate) sealed: Vec<SegmentInfo>,
     pub(crate) active: Option<Active>,
     /// Header checksum of the last frame, which the next one carries.
-    link: u32,
-    next_seq: u64,
+    pub(crate) link: u32,
+    pub(crate) next_seq: u64,
     /// `next_seq` is begun.
-    inside: bool,
+    pub(crate) inside: bool,
     /// Last place at which no seq was open, and the last seq before it.
-    complete: (LogEnd, u64),
+    pub(crate) complete: (LogEnd, u64),
     compressor: Compressor,
     scratch: Vec<u8>,
     pub(crate) poisoned: Option<&'static str>,
@@ -372,7 +370,7 @@ impl Writer {
     }
 
     /// A full disk shows as blocked and passes; everything else that is the disk's fault poisons.
-    fn settle(&mut self, result: Result<()>) -> Result<()> {
+    pub(crate) fn settle(&mut self, result: Result<()>) -> Result<()> {
         match &result {
             Ok(()) => self.page.set_state(WriterState::Open),
             Err(StoreError::Full { .. }) => {
@@ -411,7 +409,7 @@ impl Writer {
         Durable { seq: Seq(self.page.seq()), segment_base: base.unwrap_or(Seq(self.next_seq)), offset: end.offset }
     }
 
-    fn sync_active(&mut self) -> Result<()> {
+    pub(crate) fn sync_active(&mut self) -> Result<()> {
         let Some(active) = &mut self.active else { return Ok(()) };
         if active.len == active.synced {
             return Ok(());
@@ -429,130 +427,6 @@ impl Writer {
         }
         active.synced = active.len;
         self.stats.syncs += 1;
-        Ok(())
-    }
-
-    /// Seals the open segment, if there is one, and begins the next, whose header carries `header_blob`. Everything appended is durable
-    /// then. May be called inside a seq. On [`StoreError::Full`] call it again later: it goes on where it stopped.
-    pub fn roll(&mut self, header_blob: &[u8]) -> Result<()> {
-        self.check_usable()?;
-        if header_blob.len() > BLOB_MAX {
-            return Err(StoreError::TooLarge {
-                what: "segment header blob",
-                len: header_blob.len() as u64,
-                limit: BLOB_MAX as u64,
-            });
-        }
-        if self.active.is_some() {
-            self.seal()?;
-        }
-        let result = self.create_segment(header_blob);
-        self.settle(result)?;
-        self.page.publish(self.complete.0, self.complete.1);
-        Ok(())
-    }
-
-    fn seal(&mut self) -> Result<()> {
-        let Some(active) = &mut self.active else { return Ok(()) };
-        let seal = Seal {
-            next_seq: self.next_seq,
-            inside: self.inside,
-            frames: active.frames,
-            records: active.records,
-            raw_bytes: active.raw_bytes,
-            closed_us: now_us(),
-        };
-        let durable_to = if planted(Bug::NoPromise) { 0 } else { active.synced };
-        let (frame, sum) = seal.encode(active.salt, self.link, durable_to);
-        // The seal may pass max_size: without it the store could not even make room.
-        let result = write_frame(&*self.vfs, &self.dir, active, &frame, 0, None);
-        self.settle(result)?;
-        if let Some(active) = &mut self.active {
-            active.len += SEAL_LEN as u64;
-            self.stats.store_bytes += SEAL_LEN as u64;
-        }
-        self.sync_active()?;
-        self.link = sum;
-        if let Some(active) = self.active.take() {
-            let info = SegmentInfo {
-                id: active.id,
-                continued: active.continued,
-                bytes: active.len,
-                created_us: active.created_us,
-                seal: Some(seal),
-            };
-            if !self.inside {
-                self.complete.0 = LogEnd { segment: active.id.number, offset: active.len };
-            }
-            self.sealed.push(info);
-            self.page.publish(self.complete.0, self.complete.1);
-        }
-        Ok(())
-    }
-
-    /// Writes the header to a temporary file, syncs it, gives it its name and syncs the folder; only then is it used.
-    fn create_segment(&mut self, blob: &[u8]) -> Result<()> {
-        let number = self.sealed.last().map_or(self.identity.identity.low_segment, |info| info.id.number + 1);
-        if number > u64::from(u32::MAX) {
-            return Err(StoreError::TooLarge { what: "segment number", len: number, limit: u64::from(u32::MAX) });
-        }
-        let id = SegmentId { number, base_seq: Seq(self.next_seq) };
-        let header = SegmentHeader {
-            store: self.identity.identity.uuid,
-            writer_epoch: self.epoch(),
-            number,
-            base_seq: self.next_seq,
-            prev_chain: self.link,
-            salt: (uuid::Uuid::new_v4().as_u128() >> 96) as u32,
-            created_us: now_us(),
-            continued: self.inside,
-            blob: blob.to_vec(),
-        };
-        let (bytes, sum) = header.encode();
-        let dir = segments_dir(&self.dir);
-        let path = id.path(&self.dir);
-        let tmp = path.with_extension("tmp");
-        let create = || -> std::io::Result<Arc<dyn VfsFile>> {
-            let file = self.vfs.open(&tmp, Open::Create)?;
-            write_full(&*file, &bytes, 0)?;
-            Ok(file)
-        };
-        let file = match create() {
-            Ok(file) => file,
-            Err(e) if is_full(&e) => {
-                // Left behind it would only take space; recovery removes it otherwise.
-                let _ = self.vfs.remove(&tmp);
-                let free = self.vfs.free_bytes(&self.dir).unwrap_or(0);
-                return Err(StoreError::Full { needed: bytes.len() as u64, free });
-            }
-            Err(e) => return Err(StoreError::io("create", &tmp, 0, e)),
-        };
-        file.sync_all().map_err(|e| StoreError::io("fsync", &tmp, 0, e))?;
-        self.vfs.rename(&tmp, &path).map_err(|e| StoreError::io("rename", &tmp, 0, e))?;
-        if !planted(Bug::NoDirSync) {
-            self.vfs.sync_dir(&dir).map_err(|e| StoreError::io("fsync", &dir, 0, e))?;
-        }
-        let header_len = bytes.len() as u64;
-        if !self.inside {
-            self.complete.0 = LogEnd { segment: number, offset: header_len };
-        }
-        self.link = sum;
-        self.active = Some(Active {
-            id,
-            file,
-            path,
-            salt: header.salt,
-            header_len,
-            len: header_len,
-            synced: header_len,
-            frames: 0,
-            records: 0,
-            raw_bytes: 0,
-            created_us: header.created_us,
-            continued: header.continued,
-        });
-        self.stats.segments += 1;
-        self.stats.store_bytes += header_len;
         Ok(())
     }
 
@@ -585,7 +459,7 @@ impl Writer {
 }
 
 /// Writes a frame at the end of the open segment. Where there is no space, the file is cut back to what it was.
-fn write_frame(
+pub(crate) fn write_frame(
     vfs: &dyn Vfs,
     dir: &Path,
     active: &mut Active,
