@@ -56,10 +56,9 @@ pub(super) fn variables(
     out.push(("lock_wait_timeout", LOCK_WAIT_S.to_string()));
     // collation_database is not set: the default database's own is the source's, since that database was created from the log.
     if let Some((client, connection, server)) = context.charsets {
-        let same = source.flavor == to.flavor;
-        let client = charset::of_collation(client)
-            .filter(|_| !same)
-            .map_or_else(|| client.to_string(), |name| format!("'{name}'"));
+        // The families do not take each other's ids here, nor MariaDB its own new ones.
+        let name = charset::of_collation(client).filter(|_| client > 255 || source.flavor != to.flavor);
+        let client = name.map_or_else(|| client.to_string(), |name| format!("'{name}'"));
         out.push(("character_set_client", client));
         out.push(("collation_connection", collation(connection)));
         out.push(("collation_server", collation(server)));
