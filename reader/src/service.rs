@@ -16,7 +16,7 @@ use crate::follow::{Follower, Identity, Message, Output, Place, Tables};
 use crate::layouts::InformationSchema;
 use crate::resume::Resume;
 use crate::source::{Facts, Session, check};
-use crate::wire::{DumpFrom, DumpRequest, Next, Wire};
+use crate::wire::{DumpFrom, DumpRequest, Next, Wire, WireError};
 use crate::writing::Writing;
 
 /// Frames that wait for the writer: with one in each hand, the memory between source and store is bounded by six of them.
@@ -199,12 +199,20 @@ impl<'a> Reader<'a> {
         let mut wire = Wire::connect(server, common::connect::CONNECT_TIMEOUT)?;
         let from =
             if by_gtid { DumpFrom::Gtid(place.gtids.clone()) } else { DumpFrom::Position(place.position.clone()) };
-        wire.dump(&DumpRequest {
+        let request = DumpRequest {
             server_id: self.pipeline.source.server_id,
             uuid: replica_uuid(&self.pipeline.name),
             heartbeat: self.pipeline.source.heartbeat,
             flavor: facts.flavor,
             from,
+        };
+        wire.dump(&request).map_err(|error| match error {
+            // Logged in, yet refused: only the privilege can be missing.
+            WireError::Server { code: 1045 | 1227, message } => ReaderError::Source(format!(
+                "the source does not let this user follow its binlog ({message}); run there: GRANT REPLICATION SLAVE ON *.* TO {}",
+                server.url.user
+            )),
+            other => other.into(),
         })?;
         self.follower.reconnect(facts.flavor, by_gtid)?;
         if !self.placed {

@@ -93,7 +93,7 @@ impl<'a> Query<'a> {
                     input.take(usize::from(count) * 4)?; // character_set_collations: pairs of ids
                 }
                 (other, _) => {
-                    return Err(EventError::invalid("a status variable of the query event", format!("code {other}")));
+                    return Err(EventError::invalid("a status variable of the query event", format!("code {other}, before {:02x?}", input.rest())));
                 }
             }
         }

@@ -1,5 +1,8 @@
 //! The reader against real servers: what stands in the store, record by record.
 
+mod connection;
+mod stops;
+mod transactions;
 mod transcript;
 
 use anyhow::{Context, Result};

@@ -55,18 +55,24 @@ impl Story {
 
 /// Waits until a line stands in the store, and reads it all.
 pub(crate) async fn wait_for(pipeline: &Pipeline, line: &str) -> Result<Story> {
+    wait_until(pipeline, |story| story.lines.iter().any(|have| have == line)).await.with_context(|| format!("waiting for '{line}'"))
+}
+
+/// Waits until the store holds what is wanted.
+pub(crate) async fn wait_until(pipeline: &Pipeline, done: impl Fn(&Story) -> bool) -> Result<Story> {
     let deadline = Instant::now() + super::LIMIT;
     loop {
         if pipeline.store().join("STORE").exists() {
-            let story = read(&pipeline.store())?;
-            if story.lines.iter().any(|have| have == line) {
+            // A store that is just being made has no watermark yet.
+            let story = read(&pipeline.store()).unwrap_or_default();
+            if done(&story) {
                 return Ok(story);
             }
         }
         let running = pipeline.process(&Service::Reader)?.is_running()?;
         if !running || Instant::now() > deadline {
             let lines = read(&pipeline.store()).map(|story| story.lines.join("\n")).unwrap_or_default();
-            bail!("'{line}' does not come (reader running: {running}); the store holds\n{lines}\nlog:\n{}", pipeline.log(&Service::Reader, 30));
+            bail!("it does not come (reader running: {running}); the store holds\n{lines}\nlog:\n{}", pipeline.log(&Service::Reader, 30));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
