@@ -14,7 +14,7 @@ pub mod table_map;
 pub mod xa;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use input::Input;
 

@@ -223,14 +223,15 @@ impl Follower {
     }
 
     /// Counts the offset on in 64 bits; `log_pos` has 32. Where they disagree the source left events out (transactions that we hold), and the
-    /// next offset with these low bits is meant.
+    /// next offset with these low bits is meant; or it begins with the head of the file (its format description), which lies a little
+    /// behind.
     fn advance(&mut self, header: &Header) {
         let next = self.at.offset + u64::from(header.size);
         self.at.offset = if header.log_pos == 0 || next as u32 == header.log_pos {
             next
         } else {
             let candidate = next & !u64::from(u32::MAX) | u64::from(header.log_pos);
-            if candidate < next { candidate + (1 << 32) } else { candidate }
+            if candidate < next && next - candidate > 1 << 31 { candidate + (1 << 32) } else { candidate }
         };
     }
 

@@ -68,6 +68,8 @@ impl Definition {
                 let binary = matches!(
                     data_type.as_str(),
                     "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob"
+                        // MariaDB logs these as BINARY or VARBINARY.
+                        | "uuid" | "inet6" | "inet4" | "vector"
                 );
                 let lower = column_type.to_ascii_lowercase();
                 ColumnDefinition {
