@@ -23,7 +23,7 @@ INSERT INTO shop.keyless VALUES (1, 'same'), (1, 'same'), (2, NULL)";
 const PLANTED: &[(&str, What, &str, &str)] = &[
     ("UPDATE shop.t SET f = 0.10000001 WHERE id = 1", What::Value, "shop.t", "0.1"),
     ("UPDATE shop.t SET d = 0.1 + 1e-17 WHERE id = 1", What::Value, "shop.t", "0.1"),
-    ("UPDATE shop.t SET d = 1e-323 WHERE id = 3", What::Value, "shop.t", "5e-324"),
+    ("UPDATE shop.t SET d = 1e-323 WHERE id = 3", What::Value, "shop.t", "*2^-850"),
     ("UPDATE shop.t SET dec_ = 1.500000000000000000000000000001 WHERE id = 1", What::Value, "shop.t", "1.5"),
     ("UPDATE shop.t SET b = b - 1 WHERE id = 1", What::Value, "shop.t", "18446744073709551614"),
     ("UPDATE shop.t SET e = 0 WHERE id = 2", What::Value, "shop.t", "0:"),

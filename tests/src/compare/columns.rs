@@ -71,8 +71,8 @@ impl Column {
         let c = quote(&self.name);
         match form {
             Form::Text => format!("CAST({c} AS CHAR)"),
-            Form::Float => format!("{c} * 1e0"),
-            Form::FloatUnsignedZero => format!("{c} * 1e0 + 0e0"),
+            Form::Float => all_digits(&c, &format!("LEFT(CONCAT({c} * 1e0), 1) = '-'")),
+            Form::FloatUnsignedZero => all_digits(&c, &format!("{c} < 0")),
             Form::Bit => format!("{c} + 0"),
             Form::Member => format!("CONCAT({c} + 0, ':', HEX({c}))"),
             Form::Bytes => format!("HEX({c})"),
@@ -125,6 +125,19 @@ impl Table {
         let rest = text[start + " AUTO_INCREMENT=".len()..].trim_start_matches(|c: char| c.is_ascii_digit());
         Ok(format!("{}{rest}", &text[..start]))
     }
+}
+
+/// A number with all its digits. MySQL cuts the text of a DOUBLE at 22 characters, which is too short for a sign or an exponent of three
+/// digits beside 17 digits; so the sign goes apart, and very large and small numbers are brought near 1 by a power of two, which is exact.
+fn all_digits(c: &str, negative: &str) -> String {
+    format!(
+        "CONCAT(IF({negative}, '-', ''), CASE WHEN {c} = 0 THEN '0' \
+         WHEN ABS({c}) >= 1e200 THEN CONCAT(ABS({c}) * 1.3319983461951343e-256, '*2^850') \
+         WHEN ABS({c}) >= 1e99 THEN CONCAT(ABS({c}) * 3.054936363499605e-151, '*2^500') \
+         WHEN ABS({c}) < 1e-200 THEN CONCAT(ABS({c}) * 7.5075168288047e255, '*2^-850') \
+         WHEN ABS({c}) < 1e-99 THEN CONCAT(ABS({c}) * 3.273390607896142e150, '*2^-500') \
+         ELSE CONCAT(ABS({c}) * 1e0) END)"
+    )
 }
 
 /// All tables and views of a database, by name.
