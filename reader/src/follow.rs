@@ -94,8 +94,9 @@ pub struct Follower {
     tables: Tables,
     output: Output,
     counts: Counts,
-    /// The first fake ROTATE of a connection is still to come.
-    first_rotate: bool,
+    /// Following by GTID, the source begins with the file that holds the oldest transaction that we lack, which may be one that we have read in part:
+    /// until the first transaction comes, what the source says of positions is behind `place`.
+    catching_up: bool,
     /// Reused, so that a commit allocates nothing.
     commit: Commit,
 }
@@ -128,7 +129,7 @@ impl Follower {
             tables,
             output,
             counts: Counts::default(),
-            first_rotate: true,
+            catching_up: false,
             commit,
         }
     }
@@ -152,7 +153,7 @@ impl Follower {
         self.at = self.place.position.clone();
         self.format = None;
         self.checksum = Checksum::Off;
-        self.first_rotate = true;
+        self.catching_up = by_gtid;
         self.skip_below = if !by_gtid && self.at.offset > u64::from(u32::MAX) { self.at.offset } else { 0 };
         self.tables.forget_ids();
         Ok(())
@@ -359,6 +360,7 @@ impl Follower {
         if let Some(group) = &self.group {
             return Err(self.reader_error(format!("a transaction begins inside {}", group.name())));
         }
+        self.catching_up = false;
         let transaction = opening.mariadb.as_ref().is_some_and(|flags| !flags.standalone);
         self.group = Some(Group {
             opening,
@@ -536,14 +538,9 @@ impl Follower {
             what: "the file name in the rotate event",
             detail: "not UTF-8".into(),
         })?;
-        self.first_rotate = false;
-        let next = BinlogPosition { file: name.to_owned(), offset };
-        if header.is_artificial() && self.at.file == next.file && self.at.offset >= offset {
-            return Ok(Step::Inside); // the head of a file that we are in; the events that follow say where
-        }
-        let inside = self.group.is_some();
-        self.at = next;
-        if !inside && !header.is_artificial() {
+        // A fake one too says where the events that follow stand.
+        self.at = BinlogPosition { file: name.to_owned(), offset };
+        if self.group.is_none() && !header.is_artificial() && !self.catching_up {
             self.place.position = self.at.clone();
             self.place_moved = true;
             return Ok(Step::Moved);
@@ -555,15 +552,20 @@ impl Follower {
     fn heartbeat(&mut self, offset: u64, file: &[u8], whole: bool) -> Result<Step, Failure> {
         let file = std::str::from_utf8(file)
             .map_err(|_| EventError::Invalid { what: "the file name in the heartbeat", detail: "not UTF-8".into() })?;
-        if self.group.is_some() || file != self.at.file {
+        if self.group.is_some() || file != self.at.file || self.skip_below > 0 && self.at.offset < self.skip_below {
             return Ok(Step::Inside);
         }
         // The old heartbeat has 32 bits only.
         let offset = if whole { offset } else { self.at.offset & !u64::from(u32::MAX) | offset & u64::from(u32::MAX) };
         if offset > self.at.offset {
             self.at.offset = offset;
-            self.place.position = self.at.clone();
-            self.place_moved = true;
+            if self.at.file == self.place.position.file && offset >= self.place.position.offset {
+                self.catching_up = false;
+            }
+            if !self.catching_up {
+                self.place.position = self.at.clone();
+                self.place_moved = true;
+            }
         }
         Ok(Step::Moved)
     }
