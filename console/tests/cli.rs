@@ -236,7 +236,7 @@ fn a_store_is_listed_dumped_and_searched() {
     let (out, _) = expect(0, &["store", "dump", "--store", &store, "--from", "seq:3", "--until", "seq:4"]);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 8, "{out}");
-    assert!(lines[1] == "3 insert shop.orders (1 rows)" && lines[2].contains("{\"id\":3,\"note\":\"grün!\"}"), "{out}");
+    assert!(lines[1] == "3 insert shop.orders (1 rows)" && lines[2].contains("{id: 3, note: \"grün!\"}"), "{out}");
     let (out, _) = expect(0, &["store", "dump", "--store", &store, "--json"]);
     let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(rows.iter().any(|r| r["record"] == "ddl" && r["kind"] == "CreateTable"), "{out}");

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use store::RecordRef;
 
 use super::find::resolve;
-use super::rows::{Pieces, Tables, walk};
+use super::rows::{Pieces, Row, Tables, walk};
 use super::text::{self, time_us};
 use crate::exit::{Exit, Failure};
 
@@ -183,6 +183,7 @@ impl<W: Write> Dumper<'_, W> {
             Some(images) => Some(self.tables.rows(rows, images)?),
         };
         if self.wanted.json {
+            let values = values.map(|rows| rows.iter().map(Row::to_json).collect::<Vec<_>>());
             let body = json!({ "op": verb, "table": table, "schema": rows.schema.to_string(), "rows": rows.row_count, "values": values });
             return self.line(seq, &head, "rows", body);
         }
@@ -191,11 +192,7 @@ impl<W: Write> Dumper<'_, W> {
             writeln!(self.out, "    (a row too long to be shown)")?;
         }
         for row in values.into_iter().flatten() {
-            match (row.get("before"), row.get("after")) {
-                (Some(before), Some(after)) => writeln!(self.out, "    {before} -> {after}")?,
-                (Some(image), None) | (None, Some(image)) => writeln!(self.out, "    {image}")?,
-                (None, None) => {}
-            }
+            writeln!(self.out, "    {}", row.to_text())?;
         }
         Ok(())
     }

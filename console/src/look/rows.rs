@@ -36,28 +36,57 @@ impl Tables {
             .with_context(|| format!("no schema {id} stands before its rows in this segment"))
     }
 
-    /// The rows of a batch as JSON: `{"before": {…}, "after": {…}}`.
-    pub(super) fn rows(&self, rows: &Rows<'_>, images: &[u8]) -> anyhow::Result<Vec<Json>> {
+    /// The rows of a batch.
+    pub(super) fn rows(&self, rows: &Rows<'_>, images: &[u8]) -> anyhow::Result<Vec<Row>> {
         let schema = self.schema(rows.schema)?;
         let layout = self.known.get(&rows.schema).and_then(|(_, layout)| layout.as_ref());
         let layout = layout.with_context(|| format!("{} has a column that cannot be read", schema.full_name()))?;
         let mut out = Vec::new();
         for row in layout.rows(rows.op, rows.columns_before, rows.columns_after, images)? {
             let row = row?;
-            let mut line = Map::new();
-            for (key, image) in [("before", row.before), ("after", row.after)] {
-                if let Some(image) = image {
-                    line.insert(key.to_owned(), image_to_json(schema, &image));
-                }
-            }
-            out.push(Json::Object(line));
+            out.push(Row {
+                before: row.before.map(|image| cells(schema, &image)),
+                after: row.after.map(|image| cells(schema, &image)),
+            });
         }
         Ok(out)
     }
 }
 
-fn image_to_json(schema: &TableSchema, image: &Image<'_>) -> Json {
-    let mut out = Map::new();
+/// Names and values in the order of the table's columns.
+type Cells = Vec<(String, Json)>;
+
+/// A changed row.
+pub(super) struct Row {
+    before: Option<Cells>,
+    after: Option<Cells>,
+}
+
+impl Row {
+    /// `{"before": {…}, "after": {…}}`, with those that there are.
+    pub(super) fn to_json(&self) -> Json {
+        let mut out = Map::new();
+        for (key, cells) in [("before", &self.before), ("after", &self.after)] {
+            if let Some(cells) = cells {
+                out.insert(key.to_owned(), Json::Object(cells.iter().cloned().collect()));
+            }
+        }
+        Json::Object(out)
+    }
+
+    /// `{id: 1, note: "x"} -> {id: 1, note: "y"}`
+    pub(super) fn to_text(&self) -> String {
+        let side = |cells: &Cells| {
+            let all: Vec<String> = cells.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            format!("{{{}}}", all.join(", "))
+        };
+        let sides: Vec<String> = self.before.iter().chain(&self.after).map(side).collect();
+        sides.join(" -> ")
+    }
+}
+
+fn cells(schema: &TableSchema, image: &Image<'_>) -> Cells {
+    let mut out = Cells::new();
     for (column, cell) in schema.columns.iter().zip(image.cells()) {
         let value = match cell {
             Cell::Absent => continue,
@@ -68,9 +97,9 @@ fn image_to_json(schema: &TableSchema, image: &Image<'_>) -> Json {
             },
             Cell::JsonDiff(bytes) => json!({ "json_changes": text::hex(bytes) }),
         };
-        out.insert(column.name.clone(), value);
+        out.push((column.name.clone(), value));
     }
-    Json::Object(out)
+    out
 }
 
 /// Images that arrive in pieces: [`Rows`] and the [`RowsMore`] behind it.
