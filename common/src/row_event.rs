@@ -139,8 +139,22 @@ pub fn table_map(
         let bits = eight.iter().enumerate().fold(0, |bits, (i, c)| bits | u8::from(c.nullable) << i);
         out.push(bits);
     }
+    vector_dimensions(schema, out);
     finish(start, out);
     Ok(())
+}
+
+/// The only optional metadata that a server needs: it refuses a VECTOR column unless its dimensions are those of its own column.
+fn vector_dimensions(schema: &TableSchema, out: &mut Vec<u8>) {
+    const VECTOR: u8 = 242;
+    const VECTOR_DIMENSIONALITY: u8 = 13;
+    let vectors = || schema.columns.iter().filter(|c| c.type_code == VECTOR).map(|c| usize::from(c.collation));
+    let len: usize = vectors().map(|n| if n < 251 { 1 } else { 3 }).sum();
+    if len > 0 {
+        out.push(VECTOR_DIMENSIONALITY);
+        lenenc(len, out);
+        vectors().for_each(|n| lenenc(n, out));
+    }
 }
 
 /// Whether the first column is MySQL's generated invisible primary key (`sql_generate_invisible_primary_key`), whose name is reserved for it.

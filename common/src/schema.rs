@@ -71,7 +71,8 @@ pub struct Column {
     pub nullable: bool,
     /// Whether a numeric column is UNSIGNED; false for others.
     pub unsigned: bool,
-    /// Collation id of a character, ENUM or SET column; 63 = binary; 0 = not known or no such type.
+    /// Collation id of a character, ENUM or SET column; 63 = binary; 0 = not known or no such type. Of MySQL's VECTOR, which has none, the
+    /// number of dimensions, without which a server refuses its row events.
     pub collation: u16,
     /// Members of an ENUM or SET in the bytes of the column's character set, in order; empty where not known.
     pub members: Vec<Vec<u8>>,

@@ -176,7 +176,16 @@ impl Writer<'_> {
 
 fn opaque(value: Opaque<'_>, out: &mut Vec<u8>) -> Result<(), JsonError> {
     match value {
-        Opaque::Decimal(value) => value.write(out),
+        Opaque::Decimal(value) => {
+            // A literal would take fewer digits before the point than the document has room for.
+            out.extend_from_slice(b"CAST(");
+            value.write(out);
+            out.extend_from_slice(b" AS DECIMAL(");
+            write_unsigned(value.precision().into(), out);
+            out.push(b',');
+            write_unsigned(value.scale().into(), out);
+            out.extend_from_slice(b"))");
+        }
         Opaque::Date(value) => {
             out.extend_from_slice(b"CAST('");
             value.write(out);

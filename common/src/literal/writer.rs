@@ -67,10 +67,10 @@ impl ColumnWriter {
             _ => Some("ascii"),
         };
         let introducer = match (source_charset, &target.kind) {
-            // JSON and addresses are parsed from characters, never from bytes.
-            (from, TargetKind::Json | TargetKind::Address { .. }) if matches!(family, Family::Text { .. }) => {
-                Some(from.filter(|&from| from != "binary").unwrap_or("utf8mb4"))
-            }
+            // JSON and addresses are parsed from characters, never from bytes; but an address whose source is not known to be text
+            // is one itself.
+            (from, TargetKind::Json) if matches!(family, Family::Text { .. }) => Some(from.unwrap_or("utf8mb4")),
+            (Some(from), TargetKind::Address { .. }) if matches!(family, Family::Text { .. }) => Some(from),
             (Some(from), TargetKind::Text { charset: Some(to) }) if !charset::same(from, to) => Some(from),
             _ => None,
         };
@@ -176,7 +176,9 @@ impl ColumnWriter {
     }
 
     fn compare(&self, value: Value<'_>, matching: Matching, out: &mut Vec<u8>) -> Result<(), LiteralError> {
-        if matching == Matching::Exact && matches!(self.target.kind, TargetKind::Text { .. }) {
+        // MySQL compares no VECTOR with anything.
+        let vector = self.target.kind == TargetKind::Vector;
+        if vector || matching == Matching::Exact && matches!(self.target.kind, TargetKind::Text { .. }) {
             out.extend_from_slice(b"CAST(");
             out.extend_from_slice(&self.quoted);
             out.extend_from_slice(b" AS BINARY)<=>");
@@ -270,7 +272,7 @@ impl ColumnWriter {
         // The log lacks trailing zero bytes of fixed lengths. Servers fill up a BINARY by themselves when they write it, but neither
         // compare so nor fill up other types.
         let fill = match (&self.target.kind, self.family) {
-            (TargetKind::Address { bytes }, Family::Binary { .. }) => *bytes,
+            (TargetKind::Address { bytes }, Family::Binary { .. } | Family::Text { charset: None }) => *bytes,
             (TargetKind::Binary { bytes }, _) if condition => *bytes,
             (TargetKind::Bytes | TargetKind::Vector, Family::Binary { bytes }) => bytes,
             (TargetKind::Text { charset: None }, Family::Binary { bytes }) => bytes,

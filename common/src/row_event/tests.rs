@@ -70,6 +70,21 @@ fn a_generated_invisible_primary_key_is_told_to_the_server() {
 }
 
 #[test]
+fn a_vectors_dimensions_are_told_to_the_server() {
+    let mut schema = schema(Flavor::MySql);
+    for dimensions in [3, 1024] {
+        schema.columns.push(schema.columns[0].clone());
+        schema.columns.last_mut().unwrap().type_code = 242;
+        schema.columns.last_mut().unwrap().meta = 4;
+        schema.columns.last_mut().unwrap().collation = dimensions;
+    }
+    let mut out = vec![];
+    table_map(HEADER, &schema, 1, "a", "b", &mut out).unwrap();
+    assert!(out.ends_with(&[0b110, 13, 4, 3, 252, 0, 4]), "{out:?}");
+    assert_eq!(out[9], out.len() as u8);
+}
+
+#[test]
 fn a_name_that_is_too_long_leaves_nothing_behind() {
     let mut out = vec![1];
     assert!(table_map(HEADER, &schema(Flavor::MySql), 1, &"x".repeat(256), "b", &mut out).is_err());

@@ -29,6 +29,12 @@ impl<'a> Decimal<'a> {
         self.packed.first().is_some_and(|byte| byte & 0x80 == 0)
     }
 
+    /// Digits in all.
+    #[must_use]
+    pub fn precision(&self) -> u8 {
+        self.precision
+    }
+
     /// Digits behind the point.
     #[must_use]
     pub fn scale(&self) -> u8 {
