@@ -85,7 +85,7 @@ impl ReaderError {
         match self {
             ReaderError::Wire(error) => match error {
                 WireError::Io { .. } => true,
-                WireError::Server { code, message } => server_error_is_transient(*code, message),
+                WireError::Server { code, message } => passes(*code, message),
                 WireError::Protocol { .. } | WireError::Tls { .. } => false,
             },
             ReaderError::Connect(error) => error.is_transient(),
@@ -96,7 +96,7 @@ impl ReaderError {
                     error,
                     mysql_async::DriverError::ConnectionClosed | mysql_async::DriverError::PoolDisconnected
                 ),
-                mysql_async::Error::Server(error) => server_error_is_transient(error.code, &error.message),
+                mysql_async::Error::Server(error) => passes(error.code, &error.message),
                 _ => false,
             },
             // A damaged event may have been damaged on its way: asked for again, it is whole or the error stays and is counted.
@@ -117,7 +117,7 @@ impl ReaderError {
 }
 
 /// Errors that pass by themselves: a server that starts, stops or has no room for another connection.
-fn server_error_is_transient(code: u16, message: &str) -> bool {
+pub(crate) fn passes(code: u16, message: &str) -> bool {
     match code {
         // too many connections; host blocked for the moment is not (it wants FLUSH HOSTS)
         1040 | 1203 | 1226 => true,

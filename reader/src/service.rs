@@ -31,6 +31,8 @@ const MARK_EVERY: Duration = Duration::from_millis(500);
 const SEARCH_MAX: Duration = Duration::from_secs(900);
 /// How long a transaction in hand may take to arrive when we are told to stop.
 const FINISH_MAX: Duration = Duration::from_secs(20);
+/// An event with a wrong checksum is asked for this often.
+const DAMAGED_MAX: u32 = 3;
 /// How long a wait for the source is before other things are looked after.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -108,7 +110,8 @@ struct Reader<'a> {
     placed: bool,
     /// Which of the servers is next.
     server: usize,
-    reconnects: u64,
+    /// Where the last damaged event was, and how often in a row.
+    damaged: (common::BinlogPosition, u32),
 }
 
 impl<'a> Reader<'a> {
@@ -122,7 +125,7 @@ impl<'a> Reader<'a> {
         let placed = place.is_some();
         let follower =
             Follower::new(flavor, place.unwrap_or_default(), Tables::new(selection, Box::new(layouts)), output);
-        Ok(Self { pipeline, board, resume, follower, placed, server: 0, reconnects: 0 })
+        Ok(Self { pipeline, board, resume, follower, placed, server: 0, damaged: Default::default() })
     }
 
     /// Connects and follows, again and again.
@@ -133,7 +136,7 @@ impl<'a> Reader<'a> {
             let servers = &self.pipeline.source.servers;
             let server = servers.get(self.server % servers.len().max(1)).cloned();
             let Some(server) = server else { return Err(ReaderError::Source("[source] url is empty".into())) };
-            let before = self.follower.counts().events;
+            let before = self.follower.place().clone();
             let error = match self.follow(&server) {
                 Ok(ended) => return Ok(ended),
                 Err(error) => error,
@@ -146,8 +149,15 @@ impl<'a> Reader<'a> {
             if !error.is_transient() && !others {
                 return Err(error);
             }
-            // Progress starts the clock anew: checksum errors of one event do not count as progress.
-            if self.follower.counts().events > before + 10 {
+            if let ReaderError::Event { position, .. } = &error {
+                let again = if self.damaged.0 == *position { self.damaged.1 + 1 } else { 1 };
+                self.damaged = (position.clone(), again);
+                if again >= DAMAGED_MAX {
+                    return Err(error); // damaged at the source, and not on its way
+                }
+            }
+            // Progress starts the clock anew.
+            if *self.follower.place() != before {
                 failing_since = None;
                 pause = BACKOFF.0;
             }
@@ -159,7 +169,6 @@ impl<'a> Reader<'a> {
             tracing::warn!(server = %server.url, retry_in = ?pause, "{shown}");
             self.board.failed(&shown);
             self.board.set_state(State::Retrying);
-            self.reconnects += 1;
             self.board.update(|status| status.totals.reconnects += 1);
             metrics::counter!("logweir_reconnects_total").increment(1);
             self.server += 1;
@@ -222,7 +231,12 @@ impl<'a> Reader<'a> {
         }
         tracing::info!(server = %server.url, version = facts.version, position = %place.position, gtids = %place.gtids, by_gtid, "following");
         self.board.set_state(State::Running);
-        self.stream(&mut wire)
+        self.stream(&mut wire).map_err(|error| match error {
+            ReaderError::Wire(WireError::Server { code: 1236, message }) if !crate::error::passes(1236, &message) => {
+                ReaderError::Source(format!("the source stopped sending: {message}; {}", next_step(&message)))
+            }
+            other => other,
+        })
     }
 
     /// A source of another identity begins another epoch.
@@ -271,7 +285,7 @@ impl<'a> Reader<'a> {
         let mut clock = Clock { heard: Instant::now(), marked: Instant::now(), stop: None, events: 0 };
         let mut found = false;
         loop {
-            match wire.next()? {
+            match wire.next_event()? {
                 Next::Event(bytes) => {
                     // The first three events (rotate, format, previous GTIDs) may come before a long search.
                     self.follower.event(bytes)?;
@@ -344,6 +358,25 @@ struct Clock {
     /// When we were told to stop.
     stop: Option<Instant>,
     events: u32,
+}
+
+/// What to do about an error 1236, which means many things (`sql/rpl_binlog_sender.cc`, MariaDB's `sql/sql_repl.cc`).
+fn next_step(message: &str) -> &'static str {
+    let message = message.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if has(&["same server_uuid", "same server_id"]) {
+        "another reader of this pipeline, or a replica with our id, follows it too: stop that one, or set [source] server_id"
+    } else if has(&["purged", "too old", "could not find first log"]) {
+        "it has deleted binlogs that we still need: add a server that has them to [source] url, or begin a new store and copy the data anew"
+    } else if has(&["which is not in the master's binlog", "more gtids", "diverged"]) {
+        "it lacks transactions that the store holds: it was reset or is another server; begin a new store and copy the data anew"
+    } else if has(&["max_allowed_packet", "event too big"]) {
+        "run there: SET GLOBAL max_allowed_packet=1073741824"
+    } else if has(&["anonymous"]) {
+        "its binlogs hold transactions without GTIDs after our place: finish the switch of gtid_mode only when the reader is level"
+    } else {
+        "look into its error log"
+    }
 }
 
 /// Our uuid among the source's replicas, made from the pipeline's name: the same after each start, another for each pipeline.

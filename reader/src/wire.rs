@@ -175,7 +175,7 @@ impl Wire {
     /// # Errors
     /// Any [`WireError`]
     #[inline]
-    pub fn next(&mut self) -> Result<Next<'_>, WireError> {
+    pub fn next_event(&mut self) -> Result<Next<'_>, WireError> {
         let range = match self.transport.packet() {
             Ok(Some(range)) => range,
             Ok(None) => return Ok(Next::Idle),

@@ -35,7 +35,7 @@ pub trait Layouts: std::fmt::Debug {
 #[derive(Debug)]
 pub enum Entry {
     /// A table that is captured.
-    Stored(Table),
+    Stored(Box<Table>),
     /// A table that is not.
     Skipped,
 }
@@ -141,7 +141,7 @@ impl Tables {
             let layout = Layout::new(&schema).map_err(rows)?;
             let encoded = codec::encode(&schema).map_err(ReaderError::Codec)?;
             let id = schema.id().map_err(ReaderError::Codec)?;
-            Entry::Stored(Table { schema, id, layout, encoded })
+            Entry::Stored(Box::new(Table { schema, id, layout, encoded }))
         } else {
             Entry::Skipped
         };

@@ -2,7 +2,7 @@
 
 use common::config::{SnapshotMode, Start};
 use common::selection::Selection;
-use common::{BinlogPosition, Flavor};
+use common::{BinlogPosition, Flavor, GtidSet};
 
 use super::{Facts, Session};
 use crate::error::ReaderError;
@@ -71,18 +71,16 @@ impl Session {
             Start::Earliest => {
                 let files = self.files()?;
                 let file = files.first().map(|(file, _)| file.clone()).unwrap_or_default();
-                // MariaDB without a state sends everything that it has.
-                Place { position: BinlogPosition { file, offset: 4 }, gtids: facts.purged.clone(), committed_us: 0 }
+                let gtids = match facts.flavor {
+                    Flavor::MySql => facts.purged.clone(),
+                    Flavor::MariaDb => self.state_at(&file, 4)?,
+                };
+                Place { position: BinlogPosition { file, offset: 4 }, gtids, committed_us: 0 }
             }
             Start::Binlog(position) => {
                 self.check_file(position)?;
                 let gtids = match facts.flavor {
-                    // MariaDB tells the state of any place.
-                    Flavor::MariaDb => {
-                        let query = format!("SELECT BINLOG_GTID_POS('{}', {})", position.file, position.offset);
-                        let text = self.text("asking for the GTIDs of source.start", &query)?.unwrap_or_default();
-                        text.parse().map_err(|error| ReaderError::Source(format!("the source's GTID set: {error}")))?
-                    }
+                    Flavor::MariaDb => self.state_at(&position.file, position.offset)?,
                     Flavor::MySql if facts.gtids => {
                         return stop(
                             "the source has GTIDs on, so that a file and offset do not say which of them are done; set [source] start = \"gtid:…\"",
@@ -138,6 +136,14 @@ impl Session {
         }
         self.check_file(&place.position)?;
         Ok(false)
+    }
+
+    /// MariaDB's GTID state at any place of its binlogs.
+    fn state_at(&mut self, file: &str, offset: u64) -> Result<GtidSet, ReaderError> {
+        let hex: String = file.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let query = format!("SELECT BINLOG_GTID_POS(x'{hex}', {offset})");
+        let text = self.text("asking for the GTIDs of a place in its binlogs", &query)?.unwrap_or_default();
+        text.parse().map_err(|error| ReaderError::Source(format!("the source's GTID set: {error}")))
     }
 
     /// A place in a file that the source still has.

@@ -40,7 +40,9 @@ async fn restarts_kills_rotations_and_checksum_changes_lose_and_double_nothing()
         // The positions are the source's own: each commit ends where an event of its file ends.
         for commit in &story.commits {
             let events = source.rows(&format!("SHOW BINLOG EVENTS IN '{}'", commit.end.file)).await?;
-            let ends = events.iter().any(|row| row.get(4).cloned().flatten() == Some(commit.end.offset.to_string().into_bytes()));
+            let ends = events
+                .iter()
+                .any(|row| row.get(4).cloned().flatten() == Some(commit.end.offset.to_string().into_bytes()));
             assert!(ends, "{} is no end of an event", commit.end);
         }
         pipeline.process(&Service::Reader)?.kill().await?;
@@ -86,7 +88,8 @@ async fn a_source_is_reached_through_tls_and_with_a_password_over_a_plain_connec
     for tls in ["disabled", "preferred", "required"] {
         source.exec("FLUSH PRIVILEGES").await?; // forgets the cached hash: the password itself must be sent
         let line = format!("tls = {{ mode = \"{tls}\" }}");
-        let pipeline = Pipeline::builder(&source).source_url(&url).source_line(&line).destination("nobody", &source).build()?;
+        let pipeline =
+            Pipeline::builder(&source).source_url(&url).source_line(&line).destination("nobody", &source).build()?;
         pipeline.start_service(&Service::Reader)?;
         wait_for(&pipeline, "ddl CreateTable d.done").await.with_context(|| tls.to_owned())?;
         pipeline.process(&Service::Reader)?.kill().await?;
@@ -110,7 +113,9 @@ async fn sigterm_ends_the_reader_in_order_and_status_tells_where_it_is() -> Resu
     source.exec("CREATE DATABASE d; CREATE TABLE d.done (a INT)").await?;
     wait_for(&pipeline, "ddl CreateTable d.done").await?;
     let socket = common::control::reader_socket(&pipeline.store());
-    let common::control::Answer::Reader(status) = common::control::request(&socket, common::control::Request::Status).await? else {
+    let common::control::Answer::Reader(status) =
+        common::control::request(&socket, common::control::Request::Status).await?
+    else {
         anyhow::bail!("no reader's answer")
     };
     assert_eq!(status.position.gtids, source.value("SELECT @@GLOBAL.gtid_executed").await?.context("a set")?);

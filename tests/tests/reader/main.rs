@@ -129,7 +129,11 @@ async fn a_mysql_source_with_compressed_transactions_is_followed() -> Result<()>
 #[tokio::test]
 async fn mariadb_sources_are_followed() -> Result<()> {
     for kind in [ServerKind::Mariadb10, ServerKind::Mariadb11] {
-        for options in [&[][..], &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10")], &[("binlog_row_metadata", "FULL")]] {
+        for options in [
+            &[][..],
+            &[("log_bin_compress", "ON"), ("log_bin_compress_min_len", "10")],
+            &[("binlog_row_metadata", "FULL")],
+        ] {
             let mut builder = Server::builder(kind);
             for (name, value) in options {
                 builder = builder.option(name, value);

@@ -105,7 +105,9 @@ async fn a_second_reader_on_the_same_store_is_refused() -> Result<()> {
     let second = second.start()?;
     let status = second.wait(LIMIT).await?;
     assert_eq!(status.code(), Some(1), "{}", second.stderr());
-    let told = ["is written by another process", "is answered by a running service"].iter().any(|text| second.stderr().contains(text));
+    let told = ["is written by another process", "is answered by a running service"]
+        .iter()
+        .any(|text| second.stderr().contains(text));
     assert!(told, "{}", second.stderr());
     first.must_run(&Service::Reader)?;
     first.stop().await

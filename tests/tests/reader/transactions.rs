@@ -186,7 +186,10 @@ async fn savepoints_and_mixed_engines_end_as_they_ended_at_the_source() -> Resul
     let story = wait_for(&pipeline, "ddl CreateTable d.done").await?;
     let rows: Vec<_> = story.changes().into_iter().filter(|line| line.starts_with("insert")).collect();
     // The server logs MyISAM's rows at once and what was rolled back not at all, or with the statements that undo it.
-    assert!(rows.contains(&"insert d.m (3)") && rows.contains(&"insert d.t (4)") && rows.contains(&"insert d.m (6)"), "{rows:?}");
+    assert!(
+        rows.contains(&"insert d.m (3)") && rows.contains(&"insert d.t (4)") && rows.contains(&"insert d.m (6)"),
+        "{rows:?}"
+    );
     assert!(!rows.contains(&"insert d.t (5)"), "{rows:?}");
     pipeline.stop().await
 }

@@ -1,7 +1,9 @@
 //! A store, told in lines.
 
 use anyhow::{Context, Result, bail};
-use common::record::{Begin, Commit, CommitKind, Ddl, Op, PositionMark, RecordKind, Rows, RowsMore, SegmentStart, SourceInfo, XaOutcome};
+use common::record::{
+    Begin, Commit, CommitKind, Ddl, Op, PositionMark, RecordKind, Rows, RowsMore, SegmentStart, SourceInfo, XaOutcome,
+};
 use common::row::{Cell, Image, Layout};
 use common::value::{self, Value};
 use common::{GtidSet, SchemaId, TableSchema, codec};
@@ -55,7 +57,9 @@ impl Story {
 
 /// Waits until a line stands in the store, and reads it all.
 pub(crate) async fn wait_for(pipeline: &Pipeline, line: &str) -> Result<Story> {
-    wait_until(pipeline, |story| story.lines.iter().any(|have| have == line)).await.with_context(|| format!("waiting for '{line}'"))
+    wait_until(pipeline, |story| story.lines.iter().any(|have| have == line))
+        .await
+        .with_context(|| format!("waiting for '{line}'"))
 }
 
 /// Waits until the store holds what is wanted.
@@ -72,7 +76,10 @@ pub(crate) async fn wait_until(pipeline: &Pipeline, done: impl Fn(&Story) -> boo
         let running = pipeline.process(&Service::Reader)?.is_running()?;
         if !running || Instant::now() > deadline {
             let lines = read(&pipeline.store()).map(|story| story.lines.join("\n")).unwrap_or_default();
-            bail!("it does not come (reader running: {running}); the store holds\n{lines}\nlog:\n{}", pipeline.log(&Service::Reader, 30));
+            bail!(
+                "it does not come (reader running: {running}); the store holds\n{lines}\nlog:\n{}",
+                pipeline.log(&Service::Reader, 30)
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -101,7 +108,9 @@ pub(crate) fn read(dir: &Path) -> Result<Story> {
             match kind {
                 RecordKind::Begin => {
                     let begin: Begin = codec::decode(record.payload)?;
-                    story.lines.push(begin.gtid.as_ref().map_or_else(|| "begin".to_owned(), |gtid| format!("begin {gtid}")));
+                    story
+                        .lines
+                        .push(begin.gtid.as_ref().map_or_else(|| "begin".to_owned(), |gtid| format!("begin {gtid}")));
                     story.begins.push(begin);
                 }
                 RecordKind::Schema => {
@@ -147,7 +156,9 @@ pub(crate) fn read(dir: &Path) -> Result<Story> {
                     }
                     story.transactions += 1;
                     story.lines.push(match &commit.kind {
-                        CommitKind::XaPrepare { xid } => format!("commit prepare {}", String::from_utf8_lossy(&xid.gtrid)),
+                        CommitKind::XaPrepare { xid } => {
+                            format!("commit prepare {}", String::from_utf8_lossy(&xid.gtrid))
+                        }
                         kind => format!("commit {kind:?}"),
                     });
                     story.commits.push(commit);

@@ -86,9 +86,8 @@ impl Parser<'_> {
     /// `ALGORITHM = x`, `DEFINER = user`, `SQL SECURITY x` in any order.
     pub(super) fn definition_attributes(&mut self) {
         loop {
-            if self.is("ALGORITHM", 0) && self.sign(1) == Some(b'=') {
-                self.at += 3;
-            } else if self.is("SQL", 0) && self.is("SECURITY", 1) {
+            let algorithm = self.is("ALGORITHM", 0) && self.sign(1) == Some(b'=');
+            if algorithm || self.is("SQL", 0) && self.is("SECURITY", 1) {
                 self.at += 3;
             } else if self.is("DEFINER", 0) && self.sign(1) == Some(b'=') {
                 self.at += 3;
