@@ -73,13 +73,7 @@ pub(super) fn variables(
         out.push(("default_collation_for_utf8mb4", plain.to_string()));
     }
     if to.is(Flavor::MariaDb, (11, 2, 0)) {
-        let plain = context.default_collation_for_utf8mb4.unwrap_or_else(|| default_utf8mb4(source));
-        let name = match collation_for(plain, source.flavor, to) {
-            crate::target::Mapped::Name(name) => name,
-            crate::target::Mapped::Id(UTF8MB4_GENERAL_CI) => "utf8mb4_general_ci".to_owned(),
-            crate::target::Mapped::Id(_) => "utf8mb4_uca1400_ai_ci".to_owned(),
-        };
-        out.push(("character_set_collations", format!("'utf8mb4={name}'")));
+        out.push(("character_set_collations", collations_of_character_sets(context, source, to)));
     }
     if to.is(Flavor::MySql, (8, 0, 13)) {
         out.push(("sql_require_primary_key", u8::from(context.sql_require_primary_key.unwrap_or(false)).to_string()));
@@ -94,13 +88,34 @@ pub(super) fn variables(
     Ok(out)
 }
 
+/// What `CHARACTER SET x` without a collation means, for `character_set_collations` of MariaDB 11.2 and later.
+fn collations_of_character_sets(context: &SessionContext, source: &SourceInfo, to: &ServerFacts) -> String {
+    if source.flavor == Flavor::MariaDb && version_number(&source.version) >= (11, 2, 0) {
+        let ids: Vec<String> = context.character_set_collations.iter().map(|(_, to)| to.to_string()).collect();
+        if ids.is_empty() {
+            return "''".to_owned();
+        }
+        // The variable takes names alone. A collation that is not known here is left out: the statement then means the default.
+        return format!(
+            "(SELECT COALESCE(GROUP_CONCAT(CONCAT(character_set_name, '=', full_collation_name)), '') \
+             FROM information_schema.collation_character_set_applicability WHERE id IN ({}))",
+            ids.join(",")
+        );
+    }
+    let plain = context.default_collation_for_utf8mb4.unwrap_or_else(|| default_utf8mb4(source));
+    let name = match collation_for(plain, source.flavor, to) {
+        crate::target::Mapped::Name(name) => name,
+        crate::target::Mapped::Id(UTF8MB4_GENERAL_CI) => "utf8mb4_general_ci".to_owned(),
+        crate::target::Mapped::Id(_) => "utf8mb4_uca1400_ai_ci".to_owned(),
+    };
+    format!("'utf8mb4={name}'")
+}
+
 /// What `CHARACTER SET utf8mb4` without a collation means at this source.
 fn default_utf8mb4(source: &SourceInfo) -> u16 {
     let version = version_number(&source.version);
     match source.flavor {
         Flavor::MySql if version >= (8, 0, 1) => UTF8MB4_0900_AI_CI,
-        // MariaDB's utf8mb4_uca1400_ai_ci, the default since 11.6.
-        Flavor::MariaDb if version >= (11, 6, 0) => 2304,
         _ => UTF8MB4_GENERAL_CI,
     }
 }
