@@ -33,6 +33,8 @@ pub fn init(speaker: Speaker, log: &Log) {
     let text = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| log.level.clone());
     let filter = EnvFilter::try_new(&text).unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // Whoever read our stderr may be gone. To complain about that on stderr would panic, and take a service's SIGTERM handler with it.
+    let subscriber = subscriber.log_internal_errors(false);
     let format = Lines { speaker, json: log.format == LogFormat::Json };
     // Fails only if there is one already: then that one stays.
     let _ = tracing::subscriber::set_global_default(subscriber.event_format(format).finish());
