@@ -1,6 +1,7 @@
 //! What can stop an applier, and what it may try again.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use common::codec::CodecError;
 use common::connect::ConnectError;
@@ -15,8 +16,8 @@ pub struct Place {
     pub seq: Seq,
     /// Its GTID, where the source has them.
     pub gtid: Option<Gtid>,
-    /// Its end in the source's binlog, where it is known yet.
-    pub end: Option<BinlogPosition>,
+    /// Its end in the source's binlog, once it has been read.
+    pub end: OnceLock<BinlogPosition>,
 }
 
 impl fmt::Display for Place {
@@ -25,7 +26,7 @@ impl fmt::Display for Place {
         if let Some(gtid) = &self.gtid {
             write!(f, ", gtid {gtid}")?;
         }
-        if let Some(end) = &self.end {
+        if let Some(end) = self.end.get() {
             write!(f, ", binlog end {end}")?;
         }
         Ok(())
@@ -83,7 +84,7 @@ impl fmt::Display for Divergence {
             write!(f, "; the server says: {server}")?;
         }
         f.write_str(
-            "; mend the row, or choose on-divergence = \"overwrite\" or \"skip\" for this destination, then start the applier again",
+            "; mend the row, or choose on_divergence = \"overwrite\" or \"skip\" for this destination, then start the applier again",
         )
     }
 }

@@ -137,7 +137,7 @@ impl Worker {
     /// # Errors
     /// When the destination refuses, or someone else moved the row.
     pub async fn move_position(&mut self, to: &Progress) -> Result<()> {
-        let place = Place { seq: to.seq, gtid: to.gtid.clone(), end: Some(to.end.clone()) };
+        let place = Place { seq: to.seq, gtid: to.gtid.clone(), end: to.end.clone().into() };
         let sql = self.positions.advance_sql(self.at, to, &self.beyond_after(to.seq));
         let moving = || "moving the position at the destination".to_owned();
         let found = self.session.run(sql, moving).await.map_err(|e| e.at(&place))?;

@@ -1,5 +1,6 @@
 //! Gathers records into steps.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -155,8 +156,8 @@ impl Planner {
             RecordKind::Schema => {
                 let schema: TableSchema = codec::decode(payload)?;
                 let id = schema.id()?;
-                if !self.tables.contains_key(&id) {
-                    self.tables.insert(id, Arc::new(SourceTable::new(id, schema)?));
+                if let Entry::Vacant(place) = self.tables.entry(id) {
+                    place.insert(Arc::new(SourceTable::new(id, schema)?));
                 }
                 return Ok(());
             }
@@ -192,7 +193,7 @@ impl Planner {
         if let Some(open) = &self.open {
             return Err(out_of_place(seq, &format!("begins although seq {} has not ended", open.place.seq)));
         }
-        let place = Arc::new(Place { seq, gtid: begin.gtid.clone(), end: None });
+        let place = Arc::new(Place { seq, gtid: begin.gtid.clone(), ..Place::default() });
         let open = Open {
             place,
             begin,
@@ -337,6 +338,8 @@ impl Planner {
         let Some(open) = self.open.as_ref() else { return Ok(()) };
         self.gtid = open.begin.gtid.clone().or(self.gtid.take());
         self.committed_us = open.begin.committed_us;
+        // Set once: a transaction ends once.
+        let _ = open.place.end.set(commit.end.clone());
         let progress = self.progress(seq, commit.end);
         let alone = open.actions.is_empty() && !open.streamed;
         self.release_ddl(alone.then(|| progress.clone()));
@@ -382,7 +385,7 @@ impl Planner {
         self.committed_us = self.committed_us.max(mark.source_us);
         self.seen = seq;
         let progress = self.progress(seq, mark.position);
-        let place = Arc::new(Place { seq, gtid: None, end: Some(progress.end.clone()) });
+        let place = Arc::new(Place { seq, gtid: None, end: progress.end.clone().into() });
         self.gather(place, Vec::new(), progress, 0, 0);
         Ok(())
     }

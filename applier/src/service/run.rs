@@ -109,14 +109,12 @@ impl Service {
     }
 
     /// Asks it to finish the transaction in hand and end; any thread may call this.
-    #[must_use]
     pub fn stopper(&self) -> impl Fn() + Send + Sync + Clone + 'static {
         let wish = self.wish.clone();
         move || wish.send_modify(|w| w.stop = true)
     }
 
     /// Asks it to pause or go on.
-    #[must_use]
     pub fn pauser(&self) -> impl Fn(bool) + Send + Sync + Clone + 'static {
         let wish = self.wish.clone();
         move |pause| wish.send_modify(|w| w.pause = pause)

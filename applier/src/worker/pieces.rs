@@ -256,5 +256,5 @@ impl Worker {
 }
 
 fn place_of(progress: &Progress) -> Place {
-    Place { seq: progress.seq, gtid: progress.gtid.clone(), end: Some(progress.end.clone()) }
+    Place { seq: progress.seq, gtid: progress.gtid.clone(), end: progress.end.clone().into() }
 }

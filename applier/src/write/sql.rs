@@ -96,8 +96,8 @@ impl TableWriter {
 
     /// The columns by which the row of this image is found, and how exactly they are compared.
     fn key(&self, before: &[Cell<'_>]) -> (Vec<usize>, Matching) {
-        let present = |&c: &usize| !matches!(before.get(c), None | Some(Cell::Absent));
-        match self.keys.iter().find(|key| key.iter().all(|c| present(c))) {
+        let present = |c: &usize| !matches!(before.get(*c), None | Some(Cell::Absent));
+        match self.keys.iter().find(|key| key.iter().all(&present)) {
             Some(key) => (key.clone(), Matching::Key),
             None => (
                 (0..self.columns.len()).filter(|&c| present(&c) && self.generated.get(c) != Some(&true)).collect(),
