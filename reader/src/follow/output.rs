@@ -67,8 +67,10 @@ pub struct Output {
     full: Arc<AtomicBool>,
     /// A part of the open seq was handed over.
     handed_over: bool,
-    /// Layouts that this segment holds.
+    /// Layouts that this segment holds,
     schemas: HashSet<SchemaId>,
+    /// and the one that was asked for last.
+    last_schema: Option<SchemaId>,
     /// This segment says who the source is.
     told: bool,
     identity: Identity,
@@ -94,6 +96,7 @@ impl Output {
             full,
             handed_over: false,
             schemas: HashSet::new(),
+            last_schema: None,
             told: false,
             identity,
             flavor: Flavor::MySql,
@@ -137,6 +140,7 @@ impl Output {
         self.full.store(false, Ordering::Relaxed);
         self.send(Message::Roll(segment_start(place, self.identity.epoch)?))?;
         self.schemas.clear();
+        self.last_schema = None;
         self.told = false;
         Ok(())
     }
@@ -181,6 +185,10 @@ impl Output {
     /// Writes a layout, if this segment lacks it.
     #[inline]
     pub(super) fn schema(&mut self, id: SchemaId, encoded: &[u8]) -> Result<(), ReaderError> {
+        if self.last_schema == Some(id) {
+            return Ok(());
+        }
+        self.last_schema = Some(id);
         if self.schemas.insert(id) {
             self.frame.push(RecordKind::Schema as u8, encoded);
         }
@@ -226,6 +234,7 @@ impl Output {
             self.send(Message::Abort)?;
             // The layouts written inside it are gone with it.
             self.schemas.clear();
+            self.last_schema = None;
             self.told = false;
             self.full.store(true, Ordering::Relaxed);
         }

@@ -62,6 +62,8 @@ pub struct Tables {
     by_bytes: HashMap<Box<[u8]>, Rc<Entry>>,
     /// The id that was asked for last; nearly always the next one too.
     last: Option<(u64, Rc<Entry>)>,
+    /// The last table map, id and all. The same again needs no look-up: a busy table repeats it with each transaction.
+    last_map: Vec<u8>,
     layouts: Box<dyn Layouts>,
 }
 
@@ -69,7 +71,7 @@ impl Tables {
     /// No tables yet.
     #[must_use]
     pub fn new(selection: Selection, layouts: Box<dyn Layouts>) -> Self {
-        Self { selection, by_id: HashMap::new(), by_bytes: HashMap::new(), last: None, layouts }
+        Self { selection, by_id: HashMap::new(), by_bytes: HashMap::new(), last: None, last_map: Vec::new(), layouts }
     }
 
     /// Which tables are captured.
@@ -87,6 +89,7 @@ impl Tables {
     pub(super) fn forget_ids(&mut self) {
         self.by_id.clear();
         self.last = None;
+        self.last_map.clear();
     }
 
     /// A statement changed these objects: layouts that did not come from the log must be asked for again.
@@ -113,6 +116,9 @@ impl Tables {
         timestamp: u32,
         position: &BinlogPosition,
     ) -> Result<(), Failure> {
+        if self.last_map == body {
+            return Ok(());
+        }
         let (id, rest) = split_table_id(body, id_bytes)?;
         if id == DUMMY_TABLE_ID {
             return Ok(());
@@ -122,6 +128,8 @@ impl Tables {
                 self.by_id.insert(id, entry.clone());
                 self.last = Some((id, entry.clone()));
             }
+            self.last_map.clear();
+            self.last_map.extend_from_slice(body);
             return Ok(());
         }
         if self.by_bytes.len() >= KEPT_MAX || self.by_id.len() >= KEPT_MAX {
@@ -149,6 +157,8 @@ impl Tables {
         self.by_bytes.insert(rest.into(), entry.clone());
         self.by_id.insert(id, entry.clone());
         self.last = Some((id, entry));
+        self.last_map.clear();
+        self.last_map.extend_from_slice(body);
         Ok(())
     }
 }
