@@ -213,6 +213,20 @@ pub(crate) enum StoreCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Delete segments that every destination has passed, while no reader runs (a running one does it by itself)
+    Prune {
+        #[command(flatten)]
+        store: StoreArg,
+        /// Keep what was sealed less than this long ago
+        #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+        keep: Duration,
+        /// Delete younger ones too while the store is larger than this
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        max_size: Option<u64>,
+        /// Forget a destination that is gone for good, so that nothing is kept for it
+        #[arg(long, value_name = "NAME")]
+        forget: Vec<String>,
+    },
     /// Check every byte; exit code 3 if something is damaged
     Verify {
         #[command(flatten)]
@@ -225,6 +239,10 @@ pub(crate) enum StoreCommand {
 
 fn duration(text: &str) -> Result<Duration, String> {
     common::config::parse_duration(text).ok_or_else(|| "not a duration; write 30s, 5m or 1h".to_owned())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    common::config::parse_size(text).ok_or_else(|| "not a size; write 64MiB or 10GiB".to_owned())
 }
 
 #[cfg(test)]

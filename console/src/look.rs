@@ -1,4 +1,4 @@
-//! `logweir store …`: looks into a store, offline or beside its running services. Takes no lock and changes nothing.
+//! `logweir store …`: looks into a store, offline or beside its running services. Only `prune` takes its lock and changes it.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use crate::part;
 mod dump;
 mod find;
 mod list;
+mod prune;
 mod rows;
 mod text;
 mod verify;
@@ -21,6 +22,9 @@ pub(crate) fn look(args: StoreArgs) -> Result<Exit, Failure> {
             dump::dump(&dir(store)?, &dump::Wanted { from, until, table, summary, json })
         }
         StoreCommand::Find { store, position, json } => find::find(&dir(store)?, &position, json),
+        StoreCommand::Prune { store, keep, max_size, forget } => {
+            prune::prune(&dir(store)?, &prune::Wanted { keep, max_size, forget })
+        }
         StoreCommand::Verify { store, json } => verify::verify(&dir(store)?, json),
     }
 }

@@ -66,7 +66,9 @@ pub(crate) fn text(seen: &Observation) -> String {
         let name = &applier.status.destination;
         lines.extend(notes(name, applier.stopped.as_ref(), applier.problem.as_ref()));
         lines.extend(applier.status.last_error.as_ref().map(|e| format!("{name}, {}: {}", ago(e.at_us), e.message)));
-        lines.extend(applier.status.write.reasons.iter().map(|reason| format!("{name}: SQL because {reason}")));
+        lines.extend(
+            applier.status.write.reasons.iter().map(|reason| format!("{name}: SQL because {}", first_of(reason))),
+        );
     }
     lines.join("\n")
 }
@@ -110,6 +112,16 @@ fn notes<'a>(
         format!("{name} stopped {} with exit code {}: {}", ago(note.at_us), note.exit_code, note.reason)
     });
     stopped.into_iter().chain(problem.map(move |p| format!("{name}: {p}")))
+}
+
+/// The first of several reasons that stand in one text; `--json` has them all.
+fn first_of(reasons: &str) -> String {
+    let mut all = reasons.split("; ");
+    let first = all.next().unwrap_or_default();
+    match all.count() {
+        0 => first.to_owned(),
+        more => format!("{first} (and {more} more)"),
+    }
 }
 
 fn state(running: bool, state: State, since_us: u64) -> String {

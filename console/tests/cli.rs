@@ -287,6 +287,51 @@ fn verify_finds_a_flipped_bit_and_ends_with_code_3() {
 }
 
 #[test]
+fn prune_deletes_only_what_every_destination_has_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let segment = |first: u64, last: u64| {
+        let (mut writer, _) = Writer::open(&path, StoreOptions::default()).unwrap();
+        let at = BinlogPosition { file: "binlog.000007".into(), offset: first };
+        let start = SegmentStart { epoch: 1, position: at.clone(), gtids: GtidSet::new(), committed_us: 0 };
+        writer.roll(&codec::encode(&start).unwrap()).unwrap();
+        let mut frame = FrameBuilder::new();
+        for _ in first..=last {
+            push(&mut frame, RecordKind::Commit, &Commit { end: at.clone(), kind: CommitKind::Commit, row_count: 0 });
+            frame.end_seq();
+        }
+        writer.append(&mut frame).unwrap();
+        writer.sync().unwrap();
+        writer
+    };
+    segment(1, 5).close().unwrap();
+    segment(6, 9).close().unwrap();
+    let writer = segment(10, 12);
+    let arg = path.display().to_string();
+    let consumer = |name: &str, seq| {
+        let mut consumer = Consumer::register(&path, name).unwrap();
+        consumer.advance(Seq(seq)).unwrap();
+        consumer.flush().unwrap();
+    };
+    consumer("fast", 12);
+    consumer("slow", 5);
+    let (_, err) = expect(1, &["store", "prune", "--store", &arg]);
+    assert!(err.contains("has the store open"), "{err}");
+    writer.close().unwrap();
+    let (out, _) = expect(0, &["store", "prune", "--store", &arg, "--keep", "1h"]);
+    assert!(out.contains("0 segments deleted"), "{out}");
+    let (out, _) = expect(0, &["store", "prune", "--store", &arg]);
+    assert!(out.contains("segment 1 (seq 1 to 5") && out.contains("1 segments deleted"), "{out}");
+    let (_, err) = expect(2, &["store", "prune", "--store", &arg, "--forget", "nobody"]);
+    assert!(err.contains("there are: fast, slow"), "{err}");
+    let (out, _) = expect(0, &["store", "prune", "--store", &arg, "--forget", "slow"]);
+    assert!(out.contains("slow is forgotten") && out.contains("segment 2"), "{out}");
+    assert_eq!(json(&["store", "verify", "--json", "--store", &arg])["first_seq"], 10);
+    expect(1, &["store", "prune", "--store", "/nowhere"]);
+    assert!(!Path::new("/nowhere").exists());
+}
+
+#[test]
 fn whoever_reads_only_the_beginning_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
