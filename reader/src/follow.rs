@@ -216,7 +216,10 @@ impl Follower {
             || event.header.kind == kind::HEARTBEAT_V2;
         if !artificial {
             self.advance(&event.header);
-            if self.catching_up && self.at.file == self.place.position.file && self.at.offset >= self.place.position.offset {
+            if self.catching_up
+                && self.at.file == self.place.position.file
+                && self.at.offset >= self.place.position.offset
+            {
                 self.catching_up = false;
             }
             if self.at.offset <= self.skip_below {

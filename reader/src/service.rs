@@ -1,6 +1,6 @@
 //! The service: open the store, follow the source, connect again, until told to stop.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use common::config::{Pipeline, Server};
 use common::control::{ServerSeen, State};
 use common::selection::Selection;
 use sha2::{Digest, Sha256};
-use store::{Retention, StoreError, StoreOptions, Writer};
+use store::{Consumer, Retention, StoreError, StoreOptions, Writer};
 
 use crate::board::Board;
 use crate::error::ReaderError;
@@ -63,6 +63,7 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
             pipeline.name
         )));
     }
+    register_destinations(pipeline)?;
     if let Some(cut) = &found.cut {
         tracing::info!(?cut, "cut an unfinished end off the log");
     }
@@ -74,7 +75,7 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
 
     let (to, from) = mpsc::sync_channel::<Message>(QUEUE_FRAMES);
     let (free_to, free_from) = mpsc::channel();
-    let full = Arc::new(AtomicBool::new(found.needs_roll));
+    let wanted = Arc::new(AtomicU64::new(u64::from(found.needs_roll)));
     let retention = Retention { keep_for: pipeline.store.retain, max_size: pipeline.store.max_size, evict: false };
     let mut writing = Writing {
         dir: pipeline.store.dir.clone(),
@@ -82,7 +83,7 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
         retention,
         from,
         free: free_to,
-        full: full.clone(),
+        wanted: wanted.clone(),
         board: board.clone(),
     };
     let thread = std::thread::Builder::new()
@@ -90,7 +91,7 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
         .spawn(move || writing.run(writer))
         .map_err(|source| ReaderError::Source(format!("this system gives no thread: {source}")))?;
 
-    let output = Output::new(to, free_from, full, Identity::default());
+    let output = Output::new(to, free_from, wanted, Identity::default());
     let mut reader = Reader::new(pipeline, board, resume, output)?;
     let result = reader.run();
     drop(reader); // hangs up; the writer finishes what it has
@@ -99,6 +100,18 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(ReaderError::WriterGone),
     }
+}
+
+/// Registers every destination of the configuration as a consumer, so that retention keeps what it needs even if its applier has never run yet.
+fn register_destinations(pipeline: &Pipeline) -> Result<(), ReaderError> {
+    let known = Consumer::list(&pipeline.store.dir)?;
+    for destination in &pipeline.destinations {
+        if !known.iter().any(|consumer| consumer.name == destination.name) {
+            Consumer::register(&pipeline.store.dir, &destination.name)?;
+            tracing::info!(destination = %destination.name, "the log is kept for a new destination");
+        }
+    }
+    Ok(())
 }
 
 struct Reader<'a> {

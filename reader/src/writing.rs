@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,8 @@ pub struct Writing {
     pub from: Receiver<Message>,
     /// Emptied builders.
     pub free: Sender<FrameBuilder>,
-    /// Set when the segment has its length.
-    pub full: Arc<AtomicBool>,
+    /// How many rolls there should have been; see [`crate::follow::Output`].
+    pub wanted: Arc<AtomicU64>,
     /// Where it tells how far it is.
     pub board: Arc<Board>,
 }
@@ -46,6 +46,7 @@ impl Writing {
     /// An error of the disk. What is on it is then unknown, and only a new start may say.
     pub fn run(&mut self, writer: Writer) -> Result<(), StoreError> {
         let mut writer = Some(writer);
+        let mut rolls = 0;
         let (mut retained, mut beat) = (Instant::now(), Instant::now());
         loop {
             let message = match self.from.recv_timeout(BEAT_EVERY) {
@@ -62,6 +63,9 @@ impl Writing {
                         group += frame.len_bytes();
                         if let Some(writer) = &mut writer {
                             self.insist(writer, |writer| writer.append(&mut frame))?;
+                            if writer.segment_is_full() {
+                                self.wanted.store(rolls + 1, Ordering::Relaxed);
+                            }
                         }
                         progress = Some(reached);
                         frame.clear();
@@ -71,6 +75,7 @@ impl Writing {
                     Message::Roll(blob) => {
                         if let Some(writer) = &mut writer {
                             self.insist(writer, |writer| writer.roll(&blob))?;
+                            rolls += 1;
                             self.retain(writer)?;
                             retained = Instant::now();
                         }
@@ -106,9 +111,6 @@ impl Writing {
     fn sync(&self, writer: &mut Writer, progress: Option<Progress>) -> Result<(), StoreError> {
         let Some(progress) = progress else { return Ok(()) };
         let durable = writer.sync()?;
-        if writer.segment_is_full() {
-            self.full.store(true, Ordering::Relaxed);
-        }
         let stats = writer.stats();
         metrics::gauge!("logweir_store_bytes").set(stats.store_bytes as f64);
         metrics::counter!("logweir_store_syncs_total").absolute(stats.syncs);

@@ -108,7 +108,11 @@ fn a_mariadb_gtid_tells_how_its_group_ends() {
     assert_eq!(plain.gtid, Some(Gtid::MariaDb { domain: 3, server: 11, sequence: 99 }));
     assert!(!plain.mariadb.unwrap().standalone);
     assert!(read(1 | 32, &[0; 6]).mariadb.unwrap().standalone);
-    let xid = read(2 | 64, &[&[0; 8][..], &1i32.to_le_bytes(), &[2, 1], b"abc"].concat()).mariadb.unwrap().prepared_xa.unwrap();
+    let xid = read(2 | 64, &[&[0; 8][..], &1i32.to_le_bytes(), &[2, 1], b"abc"].concat())
+        .mariadb
+        .unwrap()
+        .prepared_xa
+        .unwrap();
     assert_eq!((xid.gtrid, xid.bqual), (b"ab".to_vec(), b"c".to_vec()));
 }
 
@@ -234,7 +238,9 @@ fn all_status_variables_of_a_statement_are_read() {
 
 #[test]
 fn xa_statements_name_their_branch() {
-    let XaStatement::Commit(xid) = parse_statement(b"XA COMMIT X'6f6e65',X'',1").unwrap() else { panic!("another verb") };
+    let XaStatement::Commit(xid) = parse_statement(b"XA COMMIT X'6f6e65',X'',1").unwrap() else {
+        panic!("another verb")
+    };
     assert_eq!((xid.format_id, xid.gtrid.as_slice(), xid.bqual.as_slice()), (1, &b"one"[..], &b""[..]));
     assert!(matches!(parse_statement(b"XA START X'61',X'62',7"), Ok(XaStatement::Start(_))));
     assert!(matches!(parse_statement(b"XA ROLLBACK 'a'"), Ok(XaStatement::Rollback(_))));

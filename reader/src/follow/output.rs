@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -63,8 +63,13 @@ pub struct Output {
     to: SyncSender<Message>,
     /// Builders that the writer has emptied.
     free: Receiver<FrameBuilder>,
-    /// Set by the writer when the segment has its length.
-    full: Arc<AtomicBool>,
+    /// How many rolls the writer wants to have had: one more than it did once the open segment has its length. A count and no flag, because
+    /// frames that were on their way before a roll still fill the segment before it.
+    wanted: Arc<AtomicU64>,
+    /// Rolls that were sent.
+    rolls: u64,
+    /// A new segment must begin for a reason of our own.
+    force: bool,
     /// A part of the open seq was handed over.
     handed_over: bool,
     /// Layouts that this segment holds,
@@ -79,12 +84,12 @@ pub struct Output {
 }
 
 impl Output {
-    /// An output that sends to `to` and takes emptied builders from `free`. Set `full` to have a new segment begun first.
+    /// An output that sends to `to` and takes emptied builders from `free`. `wanted` of 1 has a new segment begun first.
     #[must_use]
     pub fn new(
         to: SyncSender<Message>,
         free: Receiver<FrameBuilder>,
-        full: Arc<AtomicBool>,
+        wanted: Arc<AtomicU64>,
         identity: Identity,
     ) -> Self {
         Self {
@@ -93,7 +98,9 @@ impl Output {
             transactions: 0,
             to,
             free,
-            full,
+            wanted,
+            rolls: 0,
+            force: false,
             handed_over: false,
             schemas: HashSet::new(),
             last_schema: None,
@@ -108,7 +115,7 @@ impl Output {
     pub fn set_identity(&mut self, identity: Identity) {
         if self.identity != identity {
             if self.identity.epoch != identity.epoch {
-                self.full.store(true, Ordering::Relaxed);
+                self.force = true;
             }
             self.identity = identity;
             self.told = false;
@@ -125,7 +132,7 @@ impl Output {
 
     /// To be called before the first record of a seq.
     pub(super) fn start_seq(&mut self, place: &Place) -> Result<(), ReaderError> {
-        if self.full.load(Ordering::Relaxed) {
+        if self.must_roll() {
             self.roll(place)?;
         }
         if self.since.is_none() {
@@ -134,10 +141,15 @@ impl Output {
         Ok(())
     }
 
+    fn must_roll(&self) -> bool {
+        self.force || self.wanted.load(Ordering::Relaxed) > self.rolls
+    }
+
     /// Begins a new segment, inside a seq too.
     fn roll(&mut self, place: &Place) -> Result<(), ReaderError> {
         self.hand_over(place)?;
-        self.full.store(false, Ordering::Relaxed);
+        self.force = false;
+        self.rolls += 1;
         self.send(Message::Roll(segment_start(place, self.identity.epoch)?))?;
         self.schemas.clear();
         self.last_schema = None;
@@ -157,7 +169,7 @@ impl Output {
             && self.frame.len_bytes() >= FRAME_BYTES / 2
         {
             self.hand_over(place)?;
-            if self.full.load(Ordering::Relaxed) {
+            if self.must_roll() {
                 self.roll(place)?;
             }
             self.source_info()?;
@@ -236,7 +248,7 @@ impl Output {
             self.schemas.clear();
             self.last_schema = None;
             self.told = false;
-            self.full.store(true, Ordering::Relaxed);
+            self.force = true;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 use common::config::Server;
@@ -43,7 +43,7 @@ impl Stage {
         let (writer, found) = Writer::open(dir.path(), options.clone()).unwrap();
         let (to, from) = mpsc::sync_channel(4);
         let (free_to, free) = mpsc::channel();
-        let full = Arc::new(AtomicBool::new(found.needs_roll));
+        let wanted = Arc::new(AtomicU64::new(u64::from(found.needs_roll)));
         let board = Arc::new(Board::new("test"));
         let mut writing = Writing {
             dir: dir.path().to_owned(),
@@ -51,11 +51,11 @@ impl Stage {
             retention: Retention::default(),
             from,
             free: free_to,
-            full: full.clone(),
+            wanted: wanted.clone(),
             board,
         };
         let writing = std::thread::spawn(move || writing.run(writer));
-        let output = Output::new(to, free, full, Identity::default());
+        let output = Output::new(to, free, wanted, Identity::default());
         let tables = Tables::new(Selection::new(&["*.*"], &[]).unwrap(), Box::new(NoLayouts));
         let place = Place { position: BinlogPosition { file: "bin.1".into(), offset: 4 }, ..Place::default() };
         let mut follower = Follower::new(Flavor::MySql, place, tables, output);
@@ -297,4 +297,36 @@ fn a_transaction_inside_another_is_an_error() {
     assert!(stage.gtid(2).unwrap_err().to_string().contains("inside transaction"));
     let mut stage = Stage::new();
     assert!(stage.rows(&[b"x".to_vec()]).is_err(), "rows outside a transaction");
+}
+
+#[test]
+fn segments_are_begun_when_one_is_full_and_not_twice() {
+    let mut stage = Stage::new();
+    for number in 1..=60 {
+        stage.gtid(number).unwrap();
+        stage.query("BEGIN").unwrap();
+        // Bytes that do not shrink: 60 times 600 kB in segments of 4 MiB.
+        let mut state = number;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u8
+        });
+        stage.rows(&[noise.take(600_000).collect()]).unwrap();
+        stage.send(kind::XID, &[0; 8]).unwrap();
+    }
+    let dir = stage.dir.path().join("segments");
+    assert_eq!(stage.follower().counts().transactions, 60);
+    let sizes = |dir: &std::path::Path| -> Vec<u64> {
+        let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+        files.sort();
+        files.iter().map(|path| path.metadata().unwrap().len()).collect()
+    };
+    let place = stage.follower().place().clone();
+    stage.follower().output().idle(&place).unwrap();
+    drop(stage.follower.take());
+    stage.writing.take().unwrap().join().unwrap().unwrap();
+    let sizes = sizes(&dir);
+    let (_, full) = sizes.split_last().unwrap();
+    assert!(full.len() >= 3 && full.iter().all(|size| *size >= 4 << 20), "{sizes:?}");
 }

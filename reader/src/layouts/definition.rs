@@ -36,6 +36,9 @@ fn literal(text: &str) -> String {
     format!("CONVERT(x'{hex}' USING utf8)")
 }
 
+/// ER_NO_SUCH_TABLE.
+const NO_SUCH_TABLE: u16 = 1146;
+
 impl Definition {
     /// Asks for it; None if there is no such table.
     pub(super) fn read(
@@ -50,6 +53,20 @@ impl Definition {
                 "SELECT collation_name, id FROM information_schema.collations WHERE id IS NOT NULL",
             )?;
             collations.extend(rows.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?.parse().ok()?))));
+        }
+        // The binlog is ahead of what other sessions see: a statement that made or altered the table may not be committed yet. Opening the table
+        // waits for its metadata lock.
+        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let open = format!("SELECT 1 FROM {}.{} LIMIT 0", quoted(database), quoted(table));
+        match session.rows("waiting for a table's definition", &open) {
+            Err(ReaderError::Query { source: mysql_async::Error::Server(error), .. })
+                if error.code == NO_SUCH_TABLE =>
+            {
+                return Ok(None);
+            }
+            // What only may not be read (1142) still tells its definition.
+            Err(error) if error.is_transient() => return Err(error),
+            Ok(_) | Err(_) => {}
         }
         let (database, table) = (literal(database), literal(table));
         let of = format!("WHERE table_schema = {database} AND table_name = {table}");
