@@ -80,6 +80,8 @@ pub struct Planner {
     gtid: Option<Gtid>,
     committed_us: u64,
     ready: VecDeque<Step>,
+    /// A step ends with this seq.
+    until: Option<Seq>,
 }
 
 impl Planner {
@@ -99,12 +101,18 @@ impl Planner {
             gathered: Gathered::default(),
             prepares: HashMap::new(),
             ready: VecDeque::new(),
+            until: None,
         }
     }
 
     /// Tells it that the transaction `seq` ends as XA PREPARE of this branch ([`Close::WasPrepare`]).
     pub fn expect_prepare(&mut self, seq: Seq, xid: Xid) {
         self.prepares.insert(seq, xid);
+    }
+
+    /// Lets a step end with this seq, so that a worker can stop exactly there.
+    pub fn end_step_at(&mut self, seq: Option<Seq>) {
+        self.until = seq;
     }
 
     /// The next step, oldest first.
@@ -408,7 +416,9 @@ impl Planner {
         group.rows += rows;
         group.bytes += bytes;
         let budget = self.budget;
-        if group.rows >= budget.rows || group.bytes >= budget.bytes || group.transactions >= budget.transactions {
+        let last = self.until == Some(group.progress.seq);
+        if last || group.rows >= budget.rows || group.bytes >= budget.bytes || group.transactions >= budget.transactions
+        {
             self.flush();
         }
     }

@@ -273,3 +273,13 @@ fn a_record_of_a_newer_kind_stops_with_the_next_step() {
     let error = log.planner.push(Seq(1), 200, &[]).unwrap_err().to_string();
     assert!(error.contains("kind 200") && error.contains("newer"), "{error}");
 }
+
+#[test]
+fn a_step_ends_where_the_worker_is_to_stop() {
+    let mut log = Log::new(Budget::default(), &[], Position::default());
+    log.planner.end_step_at(Some(Seq(2)));
+    for _ in 0..3 {
+        log.transaction("t", 4);
+    }
+    assert_eq!(describe(&log.steps()), ["begins, 2 actions, commits 2"]);
+}

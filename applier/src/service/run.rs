@@ -219,7 +219,8 @@ impl Service {
             let position = positions.read(worker.session()).await?.unwrap_or_default();
             worker.stand_at(&position);
             let from = position.seq.next();
-            let mut planner = Planner::new(self.budget(until.is_some()), self.selection()?, position);
+            let mut planner = Planner::new(self.budget(), self.selection()?, position);
+            planner.end_step_at(until);
             for (seq, xid) in self.prepares.drain(..) {
                 planner.expect_prepare(seq, xid);
             }
@@ -348,11 +349,9 @@ impl Service {
         Ok(())
     }
 
-    fn budget(&self, exact: bool) -> Budget {
+    fn budget(&self) -> Budget {
         let d = &self.destination;
-        // With --until a group may not hold more than it was asked for.
-        let transactions = if exact { 1 } else { Budget::default().transactions };
-        Budget { rows: d.group_rows, bytes: d.group_bytes, transactions }
+        Budget { rows: d.group_rows, bytes: d.group_bytes, ..Budget::default() }
     }
 
     fn selection(&self) -> Result<Selection> {

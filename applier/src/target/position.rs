@@ -264,13 +264,13 @@ impl PositionStore {
         if seq == Some(from.0) { Ok(()) } else { Err(self.moved(from, seq)) }
     }
 
-    /// The statement that moves our row on; [`PositionStore::check_moved`] then wants one row found.
+    /// The statement that moves our row on (SYSDATE, because `BINLOG` sets what NOW() is to the time of its events); [`PositionStore::check_moved`] then wants one row found.
     #[must_use]
     pub fn advance_sql(&self, from: Seq, to: &Progress, beyond: &[(u64, u64)]) -> String {
         let gtid = to.gtid.as_ref().map(ToString::to_string).unwrap_or_default();
         format!(
             "UPDATE {} SET seq={}, beyond='{}', binlog_file={}, binlog_offset={}, gtid={}, committed_us={}, \
-             applied_at=CURRENT_TIMESTAMP(6) WHERE {} AND worker={} AND seq={} AND store={}",
+             applied_at=SYSDATE(6) WHERE {} AND worker={} AND seq={} AND store={}",
             self.identity.table("position"),
             to.seq,
             print_ranges(beyond),
