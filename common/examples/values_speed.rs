@@ -119,7 +119,7 @@ fn measure(name: &str, schema: &TableSchema, images: &[u8]) {
     let writers: Vec<_> =
         (0..schema.columns.len()).map(|i| ColumnWriter::same(schema, i, Flavor::MySql).unwrap()).collect();
     let mut sql = Vec::with_capacity(images.len() * 4);
-    let mut write = |sql: &mut Vec<u8>| {
+    let write = |sql: &mut Vec<u8>| {
         sql.clear();
         for row in layout.rows(Op::Insert, &[], &present, black_box(images)).unwrap() {
             sql.push(b'(');
