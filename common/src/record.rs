@@ -267,6 +267,8 @@ pub struct SessionContext {
     pub default_table_encryption: Option<bool>,
     /// The invoker, `user` and `host`.
     pub invoker: Option<(String, String)>,
+    /// MariaDB's `character_set_collations`: the default collation of a character set and the one meant instead, by id. Empty = none differ.
+    pub character_set_collations: Vec<(u16, u16)>,
 }
 
 /// Who wrote what follows. Stands at the start of each segment and wherever it changes.

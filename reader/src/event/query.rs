@@ -90,8 +90,9 @@ impl<'a> Query<'a> {
                     }
                 }
                 (131, Flavor::MariaDb) => {
-                    let count = input.u8()?;
-                    input.take(usize::from(count) * 4)?; // character_set_collations: pairs of ids
+                    for _ in 0..input.u8()? {
+                        context.character_set_collations.push((input.u16()?, input.u16()?));
+                    }
                 }
                 (other, _) => {
                     return Err(EventError::invalid("a status variable of the query event", format!("code {other}")));
