@@ -124,7 +124,6 @@ impl Writer {
             file,
             path,
             salt: header.salt,
-            header_len,
             len: header_len,
             synced: header_len,
             frames: 0,

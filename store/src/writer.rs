@@ -80,7 +80,6 @@ pub(crate) struct Active {
     pub(crate) file: Arc<dyn VfsFile>,
     pub(crate) path: PathBuf,
     pub(crate) salt: u32,
-    pub(crate) header_len: u64,
     pub(crate) len: u64,
     pub(crate) synced: u64,
     pub(crate) frames: u64,
@@ -168,7 +167,6 @@ impl Writer {
                 file,
                 path,
                 salt: scanner.header.salt,
-                header_len: scanner.header_len,
                 len: cursor.offset,
                 synced: cursor.offset,
                 frames: cursor.frames,
@@ -473,8 +471,9 @@ pub(crate) fn write_frame(
     }
     if let Some(max) = max_size
         && store_bytes + needed > max
-        // A frame larger than the limit itself goes into an empty segment: it could never be written otherwise.
-        && active.len > active.header_len
+        // Where the open segment is all there is, nothing can be deleted to make room: it grows until it is sealed. (So a frame larger than the
+        // limit itself can be written, too.)
+        && store_bytes > active.len
     {
         return Err(StoreError::Full { needed, free: max.saturating_sub(store_bytes) });
     }
