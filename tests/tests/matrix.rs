@@ -71,6 +71,7 @@ async fn equal_after_everything(case: Case) -> Result<()> {
     pipeline.start()?;
 
     let strange = strangest(&case);
+    let tells_layouts = case.options.contains(&("binlog_row_metadata", "FULL"));
     for (session, settings) in case.sessions {
         let mut widths = vec![("portable", strange)];
         if case.to.iter().any(|(kind, _)| *kind == case.source) {
@@ -88,16 +89,20 @@ async fn equal_after_everything(case: Case) -> Result<()> {
                 ),
                 shapes::ddl(&database, case.source, destination),
             ];
-            for part in parts {
-                let sql = format!("{}; {settings}; {part}", types::SESSION);
-                run_script(&source, &sql).await.with_context(|| database.clone())?;
+            let sql = format!("{}; {settings}; {}", types::SESSION, parts[0]);
+            run_script(&source, &sql).await.with_context(|| database.clone())?;
+            // Where the log does not tell layouts, the reader must have read a table's changes before the table is altered.
+            let pause = if tells_layouts { None } else { Some(&pipeline) };
+            let begin = format!("{}; {settings}", types::SESSION);
+            for part in &parts[1..] {
+                run_statements(&source, &begin, part, pause).await.with_context(|| database.clone())?;
             }
         }
     }
-    let options = load::Options { seed: 42, transactions: Some(600), ..load::Options::default() };
+    let options = load::Options { seed: 42, transactions: Some(600), ddl: tells_layouts, ..load::Options::default() };
     load::prepare(&source, &options).await?;
     let report = Load::start(&source, &options).finish().await?;
-    assert!(report.ddl > 5 && report.inserted > 100, "{report:?}");
+    assert!((report.ddl > 5 || !tells_layouts) && report.inserted > 100, "{report:?}");
 
     pipeline.wait_level(LEVEL_LIMIT).await?;
     let mut failures = Vec::new();
@@ -144,6 +149,27 @@ async fn run_script(server: &Server, sql: &str) -> Result<()> {
         bail!("after {done} statements: {error}");
     }
     drop(result);
+    Ok(conn.disconnect().await?)
+}
+
+/// Runs the statements of a script, one to a line or with `; ` between them, on one connection. Where a pipeline is given, it comes level
+/// between changes of rows and a statement that may alter their table.
+async fn run_statements(server: &Server, begin: &str, script: &str, pause: Option<&Pipeline>) -> Result<()> {
+    use mysql_async::prelude::Queryable;
+    let mut conn = server.conn().await?;
+    conn.query_drop(begin).await?;
+    let mut changed = false;
+    for statement in script.split(";\n").flat_map(|line| line.split("; ")).filter(|s| !s.trim().is_empty()) {
+        let first = statement.split_whitespace().next().unwrap_or_default();
+        let rows =
+            ["INSERT", "UPDATE", "DELETE", "REPLACE", "BEGIN", "COMMIT", "SAVEPOINT", "ROLLBACK"].contains(&first);
+        if let Some(pipeline) = pause.filter(|_| changed && !rows && first != "SET") {
+            pipeline.wait_marker(LEVEL_LIMIT).await.with_context(|| statement.to_owned())?;
+            changed = false;
+        }
+        changed |= rows || statement.contains("SELECT");
+        conn.query_drop(statement).await.with_context(|| statement.to_owned())?;
+    }
     Ok(conn.disconnect().await?)
 }
 
