@@ -1,6 +1,7 @@
 //! A pipeline's own processes, and how far they are.
 
 use anyhow::{Context, Result, bail};
+use common::GtidSet;
 use common::control::{self, Answer, ApplierStatus, ReaderStatus, Request};
 use common::record::{RecordKind, Rows};
 use harness::{Process, Server};
@@ -64,31 +65,27 @@ impl Pipeline {
         Ok(Process::builder(name, self.dir.path())?.arg("--config").arg(self.dir.path().join("logweir.toml")))
     }
 
-    /// Waits until everything that is in the source's binlogs now is durable in the store.
+    /// Waits until everything that the source has committed by now is durable in the store.
     pub(crate) async fn reader_level(
         &self,
         reader: &Process,
         source: &Server,
         limit: Duration,
     ) -> Result<ReaderStatus> {
-        let row =
-            source.rows("SHOW BINARY LOG STATUS").await?.into_iter().next().context("the source has no binlog")?;
-        let cell = |i: usize| row.get(i).and_then(Option::as_ref).map(|b| String::from_utf8_lossy(b).into_owned());
-        let (file, offset) = (cell(0).unwrap_or_default(), cell(1).unwrap_or_default().parse::<u64>()?);
+        let committed: GtidSet = source.value("SELECT @@gtid_executed").await?.unwrap_or_default().parse()?;
         let socket = control::reader_socket(&self.store());
         let deadline = Instant::now() + limit;
         loop {
-            let last = match control::request(&socket, Request::Status).await {
-                Ok(Answer::Reader(status)) => Some(status),
-                _ => None,
-            };
-            let at = last.as_ref().and_then(|status| status.position.binlog.as_ref());
-            if at.is_some_and(|at| (at.file.as_str(), at.offset) >= (file.as_str(), offset)) {
-                return last.map(|status| *status).context("no status");
+            let mut missing = committed.clone();
+            if let Ok(Answer::Reader(status)) = control::request(&socket, Request::Status).await {
+                missing = status.position.gtids.parse::<GtidSet>()?.missing(&committed);
+                if missing.is_empty() {
+                    return Ok(*status);
+                }
             }
             check_running(reader, "the reader")?;
             if Instant::now() > deadline {
-                bail!("the reader is at {at:?} of {file}:{offset} after {limit:?}:\n{}", reader.stderr());
+                bail!("the reader lacks {missing} after {limit:?}:\n{}", reader.stderr());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
