@@ -1,5 +1,6 @@
 //! Where in the source's binlog, and where in our log.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,12 +12,38 @@ use time::format_description::well_known::Rfc3339;
 use crate::{Gtid, Seq};
 
 /// A place in the source's binary log. The offset is counted by us in 64 bits: the `log_pos` of an event wraps at 4 GiB.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
 pub struct BinlogPosition {
     /// Base name of the binlog file, as the source names it.
     pub file: String,
     /// Byte offset in that file; the first event stands at 4.
     pub offset: u64,
+}
+
+impl BinlogPosition {
+    /// The number at the end of the file's name; it grows beyond six digits (`binlog.999999`, `binlog.1000000`).
+    fn file_number(&self) -> Option<u64> {
+        self.file.rsplit_once('.').and_then(|(_, number)| number.parse().ok())
+    }
+}
+
+/// The order of the binlogs of one server: by the number of the file, then by offset.
+impl Ord for BinlogPosition {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let numbers = self.file_number().zip(other.file_number());
+        let files = numbers.map_or(Ordering::Equal, |(a, b)| a.cmp(&b)).then_with(|| match numbers {
+            Some(_) => Ordering::Equal,
+            None => self.file.cmp(&other.file),
+        });
+        // Files of one number but different names are those of different servers; the names keep the order consistent with equality.
+        files.then(self.offset.cmp(&other.offset)).then_with(|| self.file.cmp(&other.file))
+    }
+}
+
+impl PartialOrd for BinlogPosition {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 impl fmt::Display for BinlogPosition {
@@ -109,6 +136,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<LogPosition>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn binlog_files_are_ordered_by_number_and_not_by_text() {
+        let at = |file: &str, offset| BinlogPosition { file: file.into(), offset };
+        assert!(at("bin.999999", 9) < at("bin.1000000", 4));
+        assert!(at("bin.000002", 9) > at("bin.000002", 4));
+        assert!(at("a", 9) < at("b", 4));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Where a store ends, read from the store itself, and how binlog positions compare.
 
-use std::cmp::Ordering;
 use std::path::Path;
 
 use common::control::Place;
@@ -77,16 +76,6 @@ impl Ending {
     }
 }
 
-/// Compares places in the binlogs of one server: by the number at the end of the file's name, which grows beyond six digits.
-pub(crate) fn compare_binlog(a: &BinlogPosition, b: &BinlogPosition) -> Ordering {
-    let number = |file: &str| file.rsplit_once('.').and_then(|(_, n)| n.parse::<u64>().ok());
-    let files = match (number(&a.file), number(&b.file)) {
-        (Some(x), Some(y)) => x.cmp(&y),
-        _ => a.file.cmp(&b.file),
-    };
-    files.then(a.offset.cmp(&b.offset))
-}
-
 /// Whether everything up to `wanted` is at or before `place`: by GTIDs where both have them, else by binlog position.
 pub(crate) fn has_reached(place: &Place, wanted_gtids: &GtidSet, wanted_binlog: Option<&BinlogPosition>) -> bool {
     if !wanted_gtids.is_empty()
@@ -96,7 +85,7 @@ pub(crate) fn has_reached(place: &Place, wanted_gtids: &GtidSet, wanted_binlog: 
         return have.missing(wanted_gtids).is_empty();
     }
     match (&place.binlog, wanted_binlog) {
-        (Some(have), Some(wanted)) => compare_binlog(have, wanted).is_ge(),
+        (Some(have), Some(wanted)) => have >= wanted,
         (_, None) => true,
         (None, Some(_)) => false,
     }
@@ -108,12 +97,6 @@ mod tests {
 
     fn at(file: &str, offset: u64) -> BinlogPosition {
         BinlogPosition { file: file.into(), offset }
-    }
-
-    #[test]
-    fn binlog_files_compare_by_number() {
-        assert!(compare_binlog(&at("bin.999999", 9), &at("bin.1000000", 4)).is_lt());
-        assert!(compare_binlog(&at("bin.000002", 9), &at("bin.000002", 4)).is_gt());
     }
 
     #[test]

@@ -13,7 +13,6 @@ use super::rows::{At, Tables, walk};
 use super::text::{self, time_us};
 use crate::exit::{Exit, Failure};
 use crate::out;
-use crate::place::compare_binlog;
 
 /// Finds and shows the transaction at `position`.
 pub(super) fn find(dir: &Path, position: &LogPosition, as_json: bool) -> Result<Exit, Failure> {
@@ -66,7 +65,7 @@ fn segment_before(dir: &Path, position: &LogPosition) -> Result<Seq, StoreError>
         let Ok(start) = codec::decode::<SegmentStart>(&header.blob) else { continue };
         let before = match position {
             LogPosition::Gtid(gtid) => !start.gtids.contains(gtid),
-            LogPosition::Binlog(at) => compare_binlog(&start.position, at).is_lt(),
+            LogPosition::Binlog(at) => start.position < *at,
             LogPosition::TimeMicros(us) => i64::try_from(start.committed_us).is_ok_and(|at| at < *us),
             _ => false,
         };
@@ -87,11 +86,9 @@ fn scan(dir: &Path, from: Seq, position: &LogPosition) -> anyhow::Result<Option<
             (Some(RecordKind::Begin), LogPosition::TimeMicros(us)) => {
                 i64::try_from(codec::decode::<Begin>(record.payload)?.committed_us).is_ok_and(|at| at >= *us)
             }
-            (Some(RecordKind::Commit), LogPosition::Binlog(at)) => {
-                compare_binlog(&codec::decode::<Commit>(record.payload)?.end, at).is_ge()
-            }
+            (Some(RecordKind::Commit), LogPosition::Binlog(at)) => codec::decode::<Commit>(record.payload)?.end >= *at,
             (Some(RecordKind::PositionMark), LogPosition::Binlog(at)) => {
-                compare_binlog(&codec::decode::<PositionMark>(record.payload)?.position, at).is_ge()
+                codec::decode::<PositionMark>(record.payload)?.position >= *at
             }
             _ => false,
         };
