@@ -155,6 +155,13 @@ impl Consumer {
         if self.written.elapsed() < WRITE_EVERY { Ok(()) } else { self.write() }
     }
 
+    /// Whether [`Consumer::advance`] said something that is not written yet. Who falls silent now must write it a little later: the store's writer
+    /// may be waiting for just that.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.ahead.is_some()
+    }
+
     /// Writes the position now, durably.
     pub fn flush(&mut self) -> Result<()> {
         self.write()?;

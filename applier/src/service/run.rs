@@ -22,6 +22,8 @@ use crate::worker::{Outcome, Worker, WorkerOptions};
 
 /// Positions that bring no change are written at most this often.
 const IDLE_POSITION_EVERY: Duration = Duration::from_secs(1);
+/// When nothing comes, the store is told this much later what is applied; it writes it down a few times a second itself.
+const SAY_POSITION_AFTER: Duration = Duration::from_millis(250);
 /// How long a change waits for a lock at the destination before it is tried again.
 const LOCK_WAIT: Duration = Duration::from_secs(50);
 /// Pauses between tries grow from the first to the last.
@@ -261,12 +263,19 @@ impl Service {
                 self.board.state(State::Running);
             }
             let idle = self.idle.is_some();
+            let unsaid = self.consumer.as_ref().is_some_and(|consumer| consumer.0.is_ahead());
             let step = tokio::select! {
                 biased;
                 step = feed.next() => step?,
                 _ = wish.changed(), if !inside => continue,
                 () = tokio::time::sleep(IDLE_POSITION_EVERY), if idle && !inside => {
                     self.write_idle(worker).await?;
+                    continue;
+                }
+                () = tokio::time::sleep(SAY_POSITION_AFTER), if unsaid && !inside => {
+                    if let Some(consumer) = &mut self.consumer {
+                        consumer.0.advance(worker.at())?;
+                    }
                     continue;
                 }
                 () = tokio::time::sleep(Duration::from_secs(60)), if !idle && !inside => {
