@@ -45,6 +45,8 @@ pub struct TargetTable {
     pub columns: Vec<TargetColumn>,
     /// Keys by which one row can be found, the primary key first.
     pub keys: Vec<Key>,
+    /// Unique keys with columns that may be NULL: no row can be found by them, but a new one may meet another there.
+    pub nullable_keys: Vec<Key>,
     /// Names of its triggers.
     pub triggers: Vec<String>,
     /// Storage engine.
@@ -169,15 +171,14 @@ async fn read(session: &mut Session, database: &str, name: &str) -> Result<Targe
         name: name.to_owned(),
         columns,
         keys: Vec::new(),
+        nullable_keys: Vec::new(),
         triggers,
         engine: engine.unwrap_or_default(),
     };
     let mut grouped: Vec<(String, Option<Vec<usize>>)> = Vec::new();
     for (index, column, sub_part) in parts {
-        // A prefix, an expression or a column with NULLs does not name one row.
-        let column = column
-            .and_then(|c| table.column(&c))
-            .filter(|&c| sub_part.is_none() && !table.columns.get(c).is_none_or(|c| c.nullable));
+        // A prefix or an expression does not name one row.
+        let column = column.and_then(|c| table.column(&c)).filter(|_| sub_part.is_none());
         match grouped.last_mut() {
             Some((last, columns)) if *last == index => match (columns.as_mut(), column) {
                 (Some(columns), Some(column)) => columns.push(column),
@@ -186,6 +187,8 @@ async fn read(session: &mut Session, database: &str, name: &str) -> Result<Targe
             _ => grouped.push((index, column.map(|c| vec![c]))),
         }
     }
-    table.keys = grouped.into_iter().filter_map(|(name, columns)| Some(Key { name, columns: columns? })).collect();
+    let keys = grouped.into_iter().filter_map(|(name, columns)| Some(Key { name, columns: columns? }));
+    let nullable = |key: &Key| key.columns.iter().any(|&c| table.columns.get(c).is_none_or(|c| c.nullable));
+    (table.nullable_keys, table.keys) = keys.partition(nullable);
     Ok(table)
 }

@@ -10,6 +10,7 @@ use common::row::{Cell, RowImages};
 use super::route::Route;
 use crate::error::{ApplyError, Result};
 use crate::plan::SourceTable;
+use crate::target::Key;
 
 /// What the session's variables are set to, as far as we know.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +39,8 @@ pub struct TableWriter {
     refreshing: Vec<bool>,
     /// Source columns of each key of the destination.
     keys: Vec<Vec<usize>>,
+    /// The same of its unique keys with columns that may be NULL.
+    nullable_keys: Vec<Vec<usize>>,
     dialect: Flavor,
 }
 
@@ -83,13 +86,18 @@ impl TableWriter {
             route.columns.iter().map(|&place| target.columns.get(place).is_some_and(wanted)).collect::<Vec<bool>>()
         };
         let place_of = |wanted: usize| route.columns.iter().position(|&place| place == wanted);
-        let keys = target.keys.iter().filter_map(|key| key.columns.iter().map(|&c| place_of(c)).collect()).collect();
+        let places = |keys: &[Key]| {
+            keys.iter()
+                .filter_map(|key| key.columns.iter().map(|&c| place_of(c)).collect())
+                .collect::<Vec<Vec<usize>>>()
+        };
         Ok(Self {
             name: target.sql_name(),
             columns,
             generated: of(|c| c.generated),
             refreshing: of(|c| c.on_update_now),
-            keys,
+            keys: places(&target.keys),
+            nullable_keys: places(&target.nullable_keys),
             dialect,
         })
     }
@@ -343,6 +351,10 @@ impl TableWriter {
     #[must_use]
     pub fn conflicts(&self, after: &[Cell<'_>]) -> Vec<Vec<u8>> {
         let condition = |key: &Vec<usize>| {
+            // Rows with NULL in a unique key do not meet.
+            if key.iter().any(|&c| matches!(after.get(c), None | Some(Cell::Absent | Cell::Null))) {
+                return None;
+            }
             let mut out = Vec::new();
             for (i, &c) in key.iter().enumerate() {
                 if i > 0 {
@@ -352,7 +364,7 @@ impl TableWriter {
             }
             Some(out)
         };
-        self.keys.iter().filter_map(condition).collect()
+        self.keys.iter().chain(&self.nullable_keys).filter_map(condition).collect()
     }
 
     /// The table's name in statements.
