@@ -33,10 +33,10 @@ pub(crate) struct Args {
     /// Repeats what is short this many times and shows the best; other programs on the machine only ever make it slower.
     #[arg(long, default_value_t = 3, value_name = "N")]
     repeat: u32,
-    /// Only these workloads of the cases `reader` and `apply`, by the beginning of their names.
+    /// Only these workloads of the case `reader`, by the beginning of their names.
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
-    /// Keeps the loaded sources here and uses them again in the next run, for work on the reader.
+    /// Keeps the loaded sources of `reader` and `memory` here, and uses them again in the next run.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// The source logs every column's name and type with each table map (`binlog_row_metadata=FULL`).
