@@ -7,7 +7,7 @@ async fn ends_with(pipeline: &Pipeline, code: i32, words: &[&str]) -> Result<()>
     let ended = pipeline.wait_exit(&Service::Reader, LIMIT).await?;
     let log = pipeline.whole_log(&Service::Reader);
     assert_eq!(ended, code, "{log}");
-    let last = log.lines().filter(|line| line.contains("ERROR")).next_back().unwrap_or_default();
+    let last = log.lines().rfind(|line| line.contains("ERROR")).unwrap_or_default();
     for word in words {
         assert!(last.contains(word), "'{word}' is missing in: {last}\n{log}");
     }
