@@ -38,7 +38,8 @@ async fn one_insert_at_mariadb_arrives_at_mariadb() -> Result<()> {
 
 #[tokio::test]
 async fn two_destinations_go_their_own_pace_and_restart_where_they_were() -> Result<()> {
-    let source = Server::builder(ServerKind::Mysql9).name("source").option("binlog_row_metadata", "FULL").start().await?;
+    let source =
+        Server::builder(ServerKind::Mysql9).name("source").option("binlog_row_metadata", "FULL").start().await?;
     let mysql = Server::builder(ServerKind::Mysql9).name("mysql").start().await?;
     let maria = Server::builder(ServerKind::Mariadb10).name("maria").start().await?;
     let pipeline = Pipeline::builder(&source).destination("mysql", &mysql).destination("maria", &maria).build()?;

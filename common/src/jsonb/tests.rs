@@ -72,7 +72,10 @@ fn sql_values_stay_sql_values() {
     let document =
         array(&[(15, DECIMAL_1_50), (15, &[15, 2, 0, 0xff]), (6, &[5, 0]), (5, &[7, 0]), (12, b"\x01'"), (15, &time)]);
     let sql = sql(&document);
-    assert!(sql.starts_with(r"JSON_ARRAY(CAST(1.50 AS DECIMAL(3,2)),x'00ff',CAST(5 AS UNSIGNED),7,_utf8mb4'\'',CAST('-"), "{sql}");
+    assert!(
+        sql.starts_with(r"JSON_ARRAY(CAST(1.50 AS DECIMAL(3,2)),x'00ff',CAST(5 AS UNSIGNED),7,_utf8mb4'\'',CAST('-"),
+        "{sql}"
+    );
     assert!(text(&document).starts_with(r#"[1.50, "base64:type15:AP8=", 5, 7, "'", "-"#), "{}", text(&document));
 }
 
