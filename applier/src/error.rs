@@ -9,6 +9,8 @@ use common::row::RowError;
 use common::{BinlogPosition, Gtid, Seq};
 use store::StoreError;
 
+use crate::advice::next_step;
+
 /// A source transaction, named in every way that an operator may know it by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -93,7 +95,7 @@ impl fmt::Display for Divergence {
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The destination refused something or went away.
-    #[error("while {doing}: {source}")]
+    #[error("while {doing}: {source}{}", next_step(.source))]
     Server {
         /// What was being done, with the object.
         doing: String,
@@ -170,6 +172,11 @@ const PASSING: &[u16] = &[
     1317, 1927, 2006, 2013, 3024, 3101, 3169, 3100, 3168, 4031, 1047, 1969, 3572, 1180, 1030, 1129,
 ];
 
+/// Whether a server error passes by itself.
+pub(crate) fn passes(code: u16) -> bool {
+    PASSING.contains(&code)
+}
+
 impl ApplyError {
     /// A refusal with its next step.
     pub fn refused(what: impl Into<String>, next: impl Into<String>) -> Self {
@@ -189,9 +196,7 @@ impl ApplyError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Server { source: mysql_async::Error::Server(error), .. } if !PASSING.contains(&error.code) => {
-                Verdict::Stop
-            }
+            Self::Server { source: mysql_async::Error::Server(error), .. } if !passes(error.code) => Verdict::Stop,
             Self::Server { source: mysql_async::Error::Url(_), .. } => Verdict::Stop,
             Self::Server { .. } | Self::Busy { .. } => Verdict::Retry,
             Self::Connect(error) if error.is_transient() => Verdict::Retry,

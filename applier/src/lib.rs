@@ -9,6 +9,7 @@
 //! source's own row events where the destination takes them, else as SQL ([`write`]). DDL runs by the intent protocol
 //! ([`ddl`]).
 
+mod advice;
 pub mod counters;
 pub mod ddl;
 pub mod error;
