@@ -6,7 +6,7 @@
 //!
 //! The position lives at the destination, in the same transaction as the rows ([`target`]). So whatever happens (a kill, a lost
 //! answer to COMMIT, a failover), the way back is always the same: connect, read the position, go on there. Rows are written as the
-//! source's own row events where the destination takes them, else as SQL ([`write`]). DDL runs by the intent protocol
+//! source's own row events where the destination takes them, else as SQL ([`mod@write`]). DDL runs by the intent protocol
 //! ([`ddl`]).
 
 mod advice;

@@ -1,7 +1,7 @@
 //! The position that a destination keeps for us, in the same transaction as the rows.
 //!
 //! One row per worker. `seq` says: everything up to here is applied, as far as that worker knew when it committed; `beyond` lists what it
-//! has itself applied above that, out of order (empty for a serial applier). A restart joins the rows ([`Applied::join`])
+//! has itself applied above that, out of order (empty for a serial applier). A restart joins the rows ([`Position::join`])
 //! and applies what is in none of them. Every update names the value that it replaces, so a second writer cannot go unnoticed.
 
 use std::fmt::Write as _;

@@ -369,7 +369,7 @@ impl<'a> Parser<'a> {
         Ok(Class::Ddl(DdlKind::AlterDatabase))
     }
 
-    /// Finds RENAME [TO], EXCHANGE PARTITION … WITH TABLE and REFERENCES outside parentheses and strings.
+    /// Finds `RENAME [TO]`, `EXCHANGE PARTITION … WITH TABLE` and REFERENCES outside parentheses and strings.
     fn alter_table(&mut self) -> Result<(), SqlError> {
         let mut depth = 0u32;
         while self.at < self.tokens.len() {
