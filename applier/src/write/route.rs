@@ -114,14 +114,22 @@ impl Routes {
         if let Some(why) = &self.no_events {
             return (Way::Sql, why.clone());
         }
-        let tables = self
-            .known
-            .values()
-            .filter_map(|r| r.events_fit.as_ref().err().map(|why| format!("{}: {why}", r.target.full_name())));
-        let mut tables: Vec<String> = tables.collect();
-        tables.sort();
-        tables.truncate(20);
-        (Way::Events, tables.join("; "))
+        let unfit = |route: &Arc<Route>| Some((route.target.full_name(), route.events_fit.as_ref().err()?.clone()));
+        let unfit: Vec<(String, String)> = self.known.values().filter_map(unfit).collect();
+        let way = if unfit.is_empty() || unfit.len() < self.known.len() { Way::Events } else { Way::Sql };
+        let mut reasons: Vec<&str> = unfit.iter().map(|(_, why)| why.as_str()).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        match reasons.as_slice() {
+            // The servers' families, say: the tables need not be named.
+            [why] if way == Way::Sql => (way, (*why).to_owned()),
+            _ => {
+                let mut tables: Vec<String> = unfit.iter().map(|(table, why)| format!("{table}: {why}")).collect();
+                tables.sort();
+                tables.truncate(20);
+                (way, tables.join("; "))
+            }
+        }
     }
 
     /// The way of this route.
