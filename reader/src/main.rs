@@ -62,8 +62,10 @@ fn main() -> ExitCode {
     let (code, reason) = match &result {
         Ok(Ended::Stopped) => (0, String::new()),
         Err(error) => {
-            let code = error.downcast_ref::<ReaderError>().map_or(1, service::exit_code);
-            let text = format!("{error:#}");
+            let following = error.downcast_ref::<ReaderError>();
+            let code = following.map_or(1, service::exit_code);
+            // A ReaderError tells its causes itself.
+            let text = following.map_or_else(|| format!("{error:#}"), ToString::to_string);
             tracing::error!(exit_code = code, "{text}");
             (code, text)
         }
