@@ -62,7 +62,7 @@ impl Writing {
                     Message::Frame(mut frame, reached) => {
                         group += frame.len_bytes();
                         if let Some(writer) = &mut writer {
-                            self.insist(writer, |writer| writer.append(&mut frame))?;
+                            self.insist(writer, &mut progress, |writer| writer.append(&mut frame))?;
                             if writer.segment_is_full() {
                                 self.wanted.store(rolls + 1, Ordering::Relaxed);
                             }
@@ -74,9 +74,9 @@ impl Writing {
                     }
                     Message::Roll(blob) => {
                         if let Some(writer) = &mut writer {
-                            self.insist(writer, |writer| writer.roll(&blob))?;
+                            self.insist(writer, &mut progress, |writer| writer.roll(&blob))?;
                             rolls += 1;
-                            self.retain(writer)?;
+                            self.retain(writer, 0)?;
                             retained = Instant::now();
                         }
                     }
@@ -97,7 +97,7 @@ impl Writing {
                 beat = Instant::now();
             }
             if retained.elapsed() >= RETAIN_EVERY {
-                self.retain(writer)?;
+                self.retain(writer, 0)?;
                 retained = Instant::now();
             }
         }
@@ -120,16 +120,19 @@ impl Writing {
         Ok(())
     }
 
-    /// Tries until there is room. The source keeps its binlogs meanwhile; nothing is lost.
+    /// Tries until there is room. The source keeps its binlogs meanwhile; nothing is lost. What was appended before becomes visible first:
+    /// the appliers must be able to pass it, or retention could never make the room that we wait for.
     fn insist(
         &self,
         writer: &mut Writer,
+        appended: &mut Option<Progress>,
         mut action: impl FnMut(&mut Writer) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut told = false;
         loop {
             match action(writer) {
                 Err(StoreError::Full { needed, free }) => {
+                    self.sync(writer, appended.take())?;
                     if !told {
                         tracing::error!(
                             needed,
@@ -143,7 +146,7 @@ impl Writing {
                     if self.board.stopping() {
                         return Err(StoreError::Full { needed, free });
                     }
-                    self.retain(writer)?;
+                    self.retain(writer, needed)?;
                     writer.heartbeat();
                     std::thread::sleep(FULL_RETRY);
                 }
@@ -158,11 +161,16 @@ impl Writing {
         }
     }
 
-    fn retain(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let removed = writer.retain(&self.retention)?;
+    /// Deletes what may go. With `needed` bytes to come, passed segments go early as soon as those bytes would pass max_size, not only once it is passed.
+    fn retain(&self, writer: &mut Writer, needed: u64) -> Result<(), StoreError> {
+        let max_size = self.retention.max_size.map(|max| max.saturating_sub(needed));
+        let removed = writer.retain(&Retention { max_size, ..self.retention })?;
         if let (Some(first), Some(last)) = (removed.first(), removed.last()) {
             tracing::info!(segments = removed.len(), first = ?first.id, last = ?last.id, "deleted segments that everyone has passed");
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
