@@ -3,6 +3,7 @@
 pub mod board;
 pub mod error;
 pub mod event;
+pub mod fill;
 pub mod follow;
 pub mod layouts;
 pub mod resume;

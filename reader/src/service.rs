@@ -1,6 +1,5 @@
 //! The service: open the store, follow the source, connect again, until told to stop.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use store::{Consumer, Retention, StoreError, StoreOptions, Writer};
 
 use crate::board::Board;
 use crate::error::ReaderError;
+use crate::fill::Fill;
 use crate::follow::{Follower, Identity, Message, Output, Place, Tables};
 use crate::layouts::InformationSchema;
 use crate::resume::Resume;
@@ -75,7 +75,8 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
 
     let (to, from) = mpsc::sync_channel::<Message>(QUEUE_FRAMES);
     let (free_to, free_from) = mpsc::channel();
-    let wanted = Arc::new(AtomicU64::new(u64::from(found.needs_roll)));
+    let open = (!found.needs_roll).then(|| writer.segment_len());
+    let fill = Arc::new(Fill::new(pipeline.store.segment_bytes, open));
     let retention = Retention { keep_for: pipeline.store.retain, max_size: pipeline.store.max_size, evict: false };
     let mut writing = Writing {
         dir: pipeline.store.dir.clone(),
@@ -83,7 +84,7 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
         retention,
         from,
         free: free_to,
-        wanted: wanted.clone(),
+        fill: fill.clone(),
         board: board.clone(),
     };
     let thread = std::thread::Builder::new()
@@ -91,7 +92,7 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
         .spawn(move || writing.run(writer))
         .map_err(|source| ReaderError::Source(format!("this system gives no thread: {source}")))?;
 
-    let output = Output::new(to, free_from, wanted, Identity::default());
+    let output = Output::new(to, free_from, fill, Identity::default());
     let mut reader = Reader::new(pipeline, board, resume, output)?;
     let result = reader.run();
     drop(reader); // hangs up; the writer finishes what it has

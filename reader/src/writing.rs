@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use store::{FrameBuilder, Retention, StoreError, StoreOptions, Writer};
 
 use crate::board::Board;
+use crate::fill::Fill;
 use crate::follow::{Message, Progress};
 
 /// A group of frames is synced at this size, or as soon as no further frame waits.
@@ -33,8 +33,8 @@ pub struct Writing {
     pub from: Receiver<Message>,
     /// Emptied builders.
     pub free: Sender<FrameBuilder>,
-    /// How many rolls there should have been; see [`crate::follow::Output`].
-    pub wanted: Arc<AtomicU64>,
+    /// Where it tells how full the open segment is.
+    pub fill: Arc<Fill>,
     /// Where it tells how far it is.
     pub board: Arc<Board>,
 }
@@ -46,7 +46,6 @@ impl Writing {
     /// An error of the disk. What is on it is then unknown, and only a new start may say.
     pub fn run(&mut self, writer: Writer) -> Result<(), StoreError> {
         let mut writer = Some(writer);
-        let mut rolls = 0;
         let (mut retained, mut beat) = (Instant::now(), Instant::now());
         loop {
             let message = match self.from.recv_timeout(BEAT_EVERY) {
@@ -60,12 +59,11 @@ impl Writing {
             while let Some(message) = next {
                 match message {
                     Message::Frame(mut frame, reached) => {
-                        group += frame.len_bytes();
+                        let bytes = frame.len_bytes();
+                        group += bytes;
                         if let Some(writer) = &mut writer {
                             self.insist(writer, &mut progress, |writer| writer.append(&mut frame))?;
-                            if writer.segment_is_full() {
-                                self.wanted.store(rolls + 1, Ordering::Relaxed);
-                            }
+                            self.fill.appended(bytes, writer.segment_len());
                         }
                         progress = Some(reached);
                         frame.clear();
@@ -75,7 +73,7 @@ impl Writing {
                     Message::Roll(blob) => {
                         if let Some(writer) = &mut writer {
                             self.insist(writer, &mut progress, |writer| writer.roll(&blob))?;
-                            rolls += 1;
+                            self.fill.rolled(writer.segment_len());
                             self.retain(writer, 0)?;
                             retained = Instant::now();
                         }

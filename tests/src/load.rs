@@ -114,6 +114,7 @@ impl Load {
                 counters: counters.clone(),
                 statements,
                 next_op: 0,
+                ddl: None,
             };
             tokio::spawn(session.run())
         });
@@ -175,6 +176,8 @@ struct Session {
     counters: Arc<Counters>,
     statements: statements::Statements,
     next_op: u64,
+    /// The next statement that changes tables, until it is known to have run; and whether it was sent before.
+    ddl: Option<(String, bool)>,
 }
 
 /// What one transaction has changed, counted when it is committed.
@@ -222,9 +225,7 @@ impl Session {
 
     async fn transaction(&mut self, conn: &mut Conn) -> mysql_async::Result<()> {
         if self.options.ddl && self.number == 0 && self.statements.rng.random_ratio(1, 20) {
-            conn.query_drop(self.statements.next_ddl()).await?;
-            self.counters.ddl.fetch_add(1, Relaxed);
-            return Ok(());
+            return self.ddl(conn).await;
         }
         let mut changed = Changed::default();
         conn.query_drop("BEGIN").await?;
@@ -246,6 +247,21 @@ impl Session {
         self.counters.inserted.fetch_add(changed.inserted, Relaxed);
         self.counters.updated.fetch_add(changed.updated, Relaxed);
         self.counters.deleted.fetch_add(changed.deleted, Relaxed);
+        Ok(())
+    }
+
+    /// The next statement that changes tables. Where an answer was lost it is sent again, and may find itself done.
+    async fn ddl(&mut self, conn: &mut Conn) -> mysql_async::Result<()> {
+        let (sql, sent) = self.ddl.take().unwrap_or_else(|| (self.statements.next_ddl(), false));
+        match conn.query_drop(&sql).await {
+            Ok(()) => {}
+            Err(mysql_async::Error::Server(error)) if sent && statements::is_done_already(error.code) => {}
+            Err(error) => {
+                self.ddl = Some((sql, true));
+                return Err(error);
+            }
+        }
+        self.counters.ddl.fetch_add(1, Relaxed);
         Ok(())
     }
 

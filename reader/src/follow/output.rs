@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use store::FrameBuilder;
 use super::{Place, segment_start};
 use crate::error::ReaderError;
 use crate::event::format::FormatDescription;
+use crate::fill::{Fill, Sent};
 
 /// A frame is handed over at this size.
 const FRAME_BYTES: usize = 1 << 20;
@@ -63,11 +63,8 @@ pub struct Output {
     to: SyncSender<Message>,
     /// Builders that the writer has emptied.
     free: Receiver<FrameBuilder>,
-    /// How many rolls the writer wants to have had: one more than it did once the open segment has its length. A count and no flag, because
-    /// frames that were on their way before a roll still fill the segment before it.
-    wanted: Arc<AtomicU64>,
-    /// Rolls that were sent.
-    rolls: u64,
+    fill: Arc<Fill>,
+    sent: Sent,
     /// A new segment must begin for a reason of our own.
     force: bool,
     /// A part of the open seq was handed over.
@@ -84,22 +81,17 @@ pub struct Output {
 }
 
 impl Output {
-    /// An output that sends to `to` and takes emptied builders from `free`. `wanted` of 1 has a new segment begun first.
+    /// An output that sends to `to` and takes emptied builders from `free`; `fill` says when a new segment begins.
     #[must_use]
-    pub fn new(
-        to: SyncSender<Message>,
-        free: Receiver<FrameBuilder>,
-        wanted: Arc<AtomicU64>,
-        identity: Identity,
-    ) -> Self {
+    pub fn new(to: SyncSender<Message>, free: Receiver<FrameBuilder>, fill: Arc<Fill>, identity: Identity) -> Self {
         Self {
             frame: FrameBuilder::new(),
             since: None,
             transactions: 0,
             to,
             free,
-            wanted,
-            rolls: 0,
+            fill,
+            sent: Sent::default(),
             force: false,
             handed_over: false,
             schemas: HashSet::new(),
@@ -131,7 +123,7 @@ impl Output {
     }
 
     /// To be called before the first record of a seq.
-    pub(super) fn start_seq(&mut self, place: &Place) -> Result<(), ReaderError> {
+    pub(crate) fn start_seq(&mut self, place: &Place) -> Result<(), ReaderError> {
         if self.must_roll() {
             self.roll(place)?;
         }
@@ -142,14 +134,15 @@ impl Output {
     }
 
     fn must_roll(&self) -> bool {
-        self.force || self.wanted.load(Ordering::Relaxed) > self.rolls
+        self.force || self.fill.is_full(&self.sent)
     }
 
     /// Begins a new segment, inside a seq too.
     fn roll(&mut self, place: &Place) -> Result<(), ReaderError> {
         self.hand_over(place)?;
         self.force = false;
-        self.rolls += 1;
+        self.sent.rolls += 1;
+        self.sent.at_roll = self.sent.bytes;
         self.send(Message::Roll(segment_start(place, self.identity.epoch)?))?;
         self.schemas.clear();
         self.last_schema = None;
@@ -158,7 +151,7 @@ impl Output {
     }
 
     #[inline]
-    pub(super) fn record<T: Encode>(&mut self, kind: RecordKind, value: &T) -> Result<(), ReaderError> {
+    pub(crate) fn record<T: Encode>(&mut self, kind: RecordKind, value: &T) -> Result<(), ReaderError> {
         Ok(self.frame.push_with(kind as u8, |buffer| codec::encode_into(value, buffer))?)
     }
 
@@ -208,7 +201,7 @@ impl Output {
     }
 
     /// Ends the open seq; `place` is the one after it.
-    pub(super) fn end_seq(&mut self, place: &Place) -> Result<(), ReaderError> {
+    pub(crate) fn end_seq(&mut self, place: &Place) -> Result<(), ReaderError> {
         self.frame.end_seq();
         self.handed_over = false;
         self.transactions += 1;
@@ -265,6 +258,7 @@ impl Output {
         };
         let frame = std::mem::replace(&mut self.frame, next);
         self.handed_over = frame.pending();
+        self.sent.bytes += frame.len_bytes() as u64;
         self.since = self.handed_over.then(Instant::now);
         let progress = Progress { place: place.clone(), transactions: std::mem::take(&mut self.transactions) };
         self.send(Message::Frame(frame, progress))

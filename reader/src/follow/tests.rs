@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 
 use common::config::Server;
@@ -12,6 +11,7 @@ use super::*;
 use crate::board::Board;
 use crate::event::table_map::TableMap;
 use crate::event::tests::{event, format_body};
+use crate::fill::Fill;
 use crate::source::Session;
 use crate::writing::Writing;
 
@@ -43,7 +43,8 @@ impl Stage {
         let (writer, found) = Writer::open(dir.path(), options.clone()).unwrap();
         let (to, from) = mpsc::sync_channel(4);
         let (free_to, free) = mpsc::channel();
-        let wanted = Arc::new(AtomicU64::new(u64::from(found.needs_roll)));
+        let open = (!found.needs_roll).then(|| writer.segment_len());
+        let fill = Arc::new(Fill::new(4 << 20, open));
         let board = Arc::new(Board::new("test"));
         let mut writing = Writing {
             dir: dir.path().to_owned(),
@@ -51,11 +52,11 @@ impl Stage {
             retention: Retention::default(),
             from,
             free: free_to,
-            wanted: wanted.clone(),
+            fill: fill.clone(),
             board,
         };
         let writing = std::thread::spawn(move || writing.run(writer));
-        let output = Output::new(to, free, wanted, Identity::default());
+        let output = Output::new(to, free, fill, Identity::default());
         let tables = Tables::new(Selection::new(&["*.*"], &[]).unwrap(), Box::new(NoLayouts));
         let place = Place { position: BinlogPosition { file: "bin.1".into(), offset: 4 }, ..Place::default() };
         let mut follower = Follower::new(Flavor::MySql, place, tables, output);

@@ -48,9 +48,9 @@ fn a_frame_that_waits_for_room_does_not_hide_the_one_before_it() {
     to.send(Message::Frame(frame(3 << 20), Progress::default())).unwrap();
     let board = Arc::new(Board::new("p"));
     let retention = Retention { keep_for: Duration::from_secs(3600), max_size: Some(4 << 20), evict: false };
-    let wanted = Arc::new(AtomicU64::new(0));
+    let fill = Arc::new(Fill::new(1 << 20, Some(0)));
     let mut writing =
-        Writing { dir: dir.path().to_owned(), options, retention, from, free, wanted, board: board.clone() };
+        Writing { dir: dir.path().to_owned(), options, retention, from, free, fill, board: board.clone() };
     let thread = std::thread::spawn(move || writing.run(writer));
 
     let tail = Tail::open(dir.path()).unwrap();

@@ -25,6 +25,12 @@ pub(super) fn is_refusal(code: u16) -> bool {
     matches!(code, 1213 | 1205 | 1062 | 1452 | 1451 | 1412)
 }
 
+/// What a statement of [`Statements::next_ddl`] that ran already answers when it is sent again: table exists, unknown table, column or key
+/// name taken, nothing to drop, rows there.
+pub(super) fn is_done_already(code: u16) -> bool {
+    matches!(code, 1050 | 1051 | 1146 | 1060 | 1061 | 1091 | 1062)
+}
+
 /// The statements that make the database: types that every server has, JSON and a generated column where the source knows them.
 pub(super) fn schema(kind: ServerKind, database: &str) -> String {
     let (json, generated) = match kind {
