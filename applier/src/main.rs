@@ -137,6 +137,9 @@ async fn serve(pipeline: Pipeline, name: &str, arguments: &Arguments) -> anyhow:
                 handler_stop();
                 Answer::Done
             }
+            Request::Snapshot { .. } | Request::CancelSnapshot | Request::Tune { .. } => {
+                Answer::Refused { reason: "snapshots are the reader's: ask it".to_owned() }
+            }
         };
         std::future::ready(answer)
     })

@@ -19,7 +19,10 @@ mod socket;
 mod status;
 
 pub use note::{StopNote, leave_note, note_path, read_note};
-pub use status::{ApplierStatus, ErrorSeen, Lag, Place, ReaderStatus, ServerSeen, State, Totals, WriteSeen, now_us};
+pub use status::{
+    ApplierStatus, ErrorSeen, Lag, Place, ReaderStatus, ServerSeen, SnapshotSeen, State, TableSeen, Totals, WriteSeen,
+    now_us,
+};
 
 /// The longest request or answer, in bytes.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -29,7 +32,7 @@ const LINE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTIONS_MAX: usize = 32;
 
 /// What can be asked of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "request")]
 pub enum Request {
     /// How are you? Answered with [`Answer::Reader`] or [`Answer::Applier`].
@@ -40,6 +43,23 @@ pub enum Request {
     Resume,
     /// As SIGTERM: finish the transaction in hand and exit.
     Stop,
+    /// To the reader: copy (again) what these patterns select of what the source includes; empty = everything. Answered with [`Answer::Begun`].
+    Snapshot {
+        /// Patterns as in `include`.
+        tables: Vec<String>,
+        /// For this destination only; None = for all.
+        destination: Option<String>,
+    },
+    /// To the reader: end the runs that are under way; tables that are not done stay as they are.
+    CancelSnapshot,
+    /// To the reader: change a setting of `[snapshot]` that spares the source (`threads`, `max_rows_per_second`, `max_bytes_per_second`, `max_threads_running`,
+    /// `max_replica_lag`, `pause_query`) until the next start. An empty value takes the limit away.
+    Tune {
+        /// The key in `[snapshot]`.
+        key: String,
+        /// The value, as it would stand in the file, without quotes.
+        value: String,
+    },
 }
 
 /// What a service says.
@@ -52,6 +72,11 @@ pub enum Answer {
     Applier(Box<ApplierStatus>),
     /// It is done, or will be as soon as the transaction in hand is.
     Done,
+    /// A run is begun.
+    Begun {
+        /// Its tables, `database.table`.
+        tables: Vec<String>,
+    },
     /// It cannot be done.
     Refused {
         /// Why.

@@ -24,6 +24,7 @@ pub mod row_event;
 pub mod schema;
 pub mod selection;
 pub mod seq;
+pub mod snapshot;
 pub mod sql;
 pub mod telemetry;
 pub mod value;

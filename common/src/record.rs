@@ -8,6 +8,7 @@
 use bincode::{BorrowDecode, Decode, Encode};
 
 use crate::schema::{Flavor, SchemaId};
+use crate::snapshot::SnapshotState;
 use crate::{BinlogPosition, Gtid, GtidSet};
 
 /// The kind byte of a record in a frame. A kind that a program does not know stops it: it was written by a newer one.
@@ -32,6 +33,8 @@ pub enum RecordKind {
     RowsMore = 8,
     /// [`XaOutcome`]: XA COMMIT or XA ROLLBACK of a branch that was prepared in an earlier seq.
     XaOutcome = 9,
+    /// [`crate::snapshot::SnapshotStep`]: what existed at the source, or a mark of its copy. A seq of its own, for a chunk with its rows.
+    Snapshot = 10,
 }
 
 impl RecordKind {
@@ -48,6 +51,7 @@ impl RecordKind {
             7 => Self::PositionMark,
             8 => Self::RowsMore,
             9 => Self::XaOutcome,
+            10 => Self::Snapshot,
             _ => return None,
         })
     }
@@ -310,6 +314,8 @@ pub struct SegmentStart {
     pub gtids: GtidSet,
     /// Microseconds since 1970 UTC of the last commit before this segment; 0 if none.
     pub committed_us: u64,
+    /// How far snapshots are at the segment's start.
+    pub snapshots: SnapshotState,
 }
 
 #[cfg(test)]

@@ -22,11 +22,11 @@ pub(crate) async fn tell(args: TellArgs, request: Request) -> Result<Exit, Failu
         Request::Pause => "paused",
         Request::Resume => "resumed",
         Request::Stop => "stopping",
-        Request::Status => "answers",
+        Request::Status | Request::Snapshot { .. } | Request::CancelSnapshot | Request::Tune { .. } => "done",
     };
     let mut exit = Exit::Done;
     for part in parts {
-        let answer = control::request(&part.socket(&pipeline.store.dir), request).await;
+        let answer = control::request(&part.socket(&pipeline.store.dir), request.clone()).await;
         let text = match answer {
             Ok(Answer::Refused { reason }) => {
                 exit = Exit::Failed;

@@ -44,7 +44,13 @@ fn push<T: bincode::Encode>(frame: &mut FrameBuilder, kind: RecordKind, record: 
 fn store(dir: &Path, count: u64) {
     let (mut writer, _) = Writer::open(dir, StoreOptions::default()).unwrap();
     let at = |offset| BinlogPosition { file: "binlog.000007".into(), offset };
-    let start = SegmentStart { epoch: 1, position: at(4), gtids: GtidSet::new(), committed_us: 0 };
+    let start = SegmentStart {
+        epoch: 1,
+        position: at(4),
+        gtids: GtidSet::new(),
+        committed_us: 0,
+        snapshots: Default::default(),
+    };
     writer.roll(&codec::encode(&start).unwrap()).unwrap();
     let column = |name: &str, type_code, meta| Column {
         name: name.into(),
@@ -293,7 +299,13 @@ fn prune_deletes_only_what_every_destination_has_passed() {
     let segment = |first: u64, last: u64| {
         let (mut writer, _) = Writer::open(&path, StoreOptions::default()).unwrap();
         let at = BinlogPosition { file: "binlog.000007".into(), offset: first };
-        let start = SegmentStart { epoch: 1, position: at.clone(), gtids: GtidSet::new(), committed_us: 0 };
+        let start = SegmentStart {
+            epoch: 1,
+            position: at.clone(),
+            gtids: GtidSet::new(),
+            committed_us: 0,
+            snapshots: Default::default(),
+        };
         writer.roll(&codec::encode(&start).unwrap()).unwrap();
         let mut frame = FrameBuilder::new();
         for _ in first..=last {

@@ -669,6 +669,7 @@ fn segment_start(place: &Place, epoch: u64) -> Result<Vec<u8>, codec::CodecError
         position: place.position.clone(),
         gtids: place.gtids.clone(),
         committed_us: place.committed_us,
+        snapshots: common::snapshot::SnapshotState::default(),
     })
 }
 

@@ -125,6 +125,9 @@ fn answer(board: &Board, request: Request) -> Answer {
         Request::Pause => board.pause(true),
         Request::Resume => board.pause(false),
         Request::Stop => board.stop(),
+        Request::Snapshot { .. } | Request::CancelSnapshot | Request::Tune { .. } => {
+            return Answer::Refused { reason: "this reader takes no snapshot requests yet".into() };
+        }
     }
     Answer::Done
 }

@@ -74,7 +74,7 @@ impl Resume {
                         out.layouts.insert((schema.database.clone(), schema.table.clone()), schema);
                     }
                     Some(RecordKind::Ddl) => out.layouts.clear(), // what it changed is asked for anew
-                    Some(RecordKind::Rows | RecordKind::RowsMore | RecordKind::XaOutcome) => {}
+                    Some(RecordKind::Rows | RecordKind::RowsMore | RecordKind::XaOutcome | RecordKind::Snapshot) => {}
                     None => {
                         return Err(ReaderError::Source(format!(
                             "the store holds a record of kind {} (seq {}), which this version of Logweir does not know; use the version that wrote it",

@@ -189,7 +189,7 @@ impl Planner {
             RecordKind::XaOutcome => self.outcome(seq, codec::decode(payload)?),
             RecordKind::Commit => self.commit(seq, codec::decode(payload)?),
             RecordKind::PositionMark => self.mark(seq, codec::decode(payload)?),
-            RecordKind::Schema | RecordKind::SourceInfo => Ok(()),
+            RecordKind::Schema | RecordKind::SourceInfo | RecordKind::Snapshot => Ok(()),
         };
         result.map_err(|error| match &self.open {
             Some(open) => error.at(&open.place),

@@ -85,7 +85,7 @@ fn snapshot(top: &Section<'_, '_>) -> Snapshot {
     let words = [("full", SnapshotMode::Full), ("schema", SnapshotMode::Schema), ("none", SnapshotMode::None)];
     let mode = section.word("mode", &words).unwrap_or_default();
     section.finish();
-    Snapshot { mode }
+    Snapshot { mode, ..Snapshot::default() }
 }
 
 fn source(top: &Section<'_, '_>, context: &Context<'_>, snapshot: &Snapshot, name: Option<&str>) -> Option<Source> {

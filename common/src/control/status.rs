@@ -114,6 +114,54 @@ pub struct ErrorSeen {
     pub at_us: u64,
 }
 
+/// How far a snapshot is: at the reader, what is in the log; at an applier, what is at the destination.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SnapshotSeen {
+    /// The run.
+    pub run: u64,
+    /// How consistent places are found: `gtid`, `binlog-snapshot`, `row-locks`, `table-locks`; empty at an applier.
+    pub way: String,
+    /// Tables of the run,
+    pub tables: u64,
+    /// and those of them that are done.
+    pub tables_done: u64,
+    /// Rows copied.
+    pub rows: u64,
+    /// Rows that the source's statistics say, never below `rows`.
+    pub rows_estimate: u64,
+    /// Bytes of rows copied.
+    pub bytes: u64,
+    /// Rows per second over the last few seconds.
+    pub rows_per_second: f64,
+    /// Seconds until it is done, at this rate. None where it cannot be told.
+    pub seconds_left: Option<f64>,
+    /// What holds it back now, in words (`max_threads_running: 41 are running, 30 are allowed`); None if nothing does.
+    pub held_by: Option<String>,
+    /// Since when, microseconds since 1970 UTC.
+    pub held_since_us: u64,
+    /// Seconds that each limit has held it back so far, by the limit's key.
+    pub held_seconds: std::collections::BTreeMap<String, f64>,
+    /// Tables that are being copied now.
+    pub now: Vec<TableSeen>,
+    /// Tables and objects that were left out (`on_error = "skip"`), with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// How far a table's copy is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TableSeen {
+    /// `database.table`
+    pub name: String,
+    /// Rows copied.
+    pub rows: u64,
+    /// Rows that the source's statistics say, never below `rows`.
+    pub rows_estimate: u64,
+    /// Bytes of rows copied.
+    pub bytes: u64,
+}
+
 /// The state of a reader.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -142,6 +190,8 @@ pub struct ReaderStatus {
     pub bytes_per_second: f64,
     /// Sums.
     pub totals: Totals,
+    /// The snapshot that is under way.
+    pub snapshot: Option<SnapshotSeen>,
     /// The last error.
     pub last_error: Option<ErrorSeen>,
 }
@@ -186,6 +236,8 @@ pub struct ApplierStatus {
     pub transactions_per_second: f64,
     /// Sums.
     pub totals: Totals,
+    /// The snapshot that is under way.
+    pub snapshot: Option<SnapshotSeen>,
     /// The last error.
     pub last_error: Option<ErrorSeen>,
 }

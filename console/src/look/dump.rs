@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use common::record::{Begin, Commit, Ddl, Op, PositionMark, RecordKind, Rows, RowsMore, SourceInfo, XaOutcome, Xid};
 use common::selection::Pattern;
+use common::snapshot::SnapshotStep;
 use common::{LogPosition, Seq, codec};
 use serde_json::{Value as Json, json};
 use store::RecordRef;
@@ -161,6 +162,10 @@ impl<W: Write> Dumper<'_, W> {
                 let what = if outcome.commit { "xa commit" } else { "xa rollback" };
                 let xid = xid(&outcome.xid);
                 self.line(seq, &format!("{what} {xid}"), "xa_outcome", json!({ "commit": outcome.commit, "xid": xid }))
+            }
+            RecordKind::Snapshot => {
+                let step: SnapshotStep = codec::decode(payload)?;
+                self.line(seq, &format!("snapshot {step:?}"), "snapshot", json!({ "step": format!("{step:?}") }))
             }
         }
     }

@@ -163,6 +163,7 @@ pub(crate) fn read(dir: &Path) -> Result<Story> {
                     });
                     story.commits.push(commit);
                 }
+                RecordKind::Snapshot => story.lines.push("snapshot".into()),
                 RecordKind::PositionMark => {
                     let mark: PositionMark = codec::decode(record.payload)?;
                     story.gtids = mark.gtids.clone();
