@@ -16,6 +16,7 @@ pub mod error;
 mod feed;
 pub mod plan;
 pub mod service;
+pub mod snapshot;
 pub mod target;
 pub mod worker;
 pub mod write;

@@ -34,7 +34,8 @@ pub struct WorkerOptions {
 pub enum Outcome {
     /// It is written; committed, if it closes.
     Done,
-    /// It is rolled back: read again from the position. The plan must know that this seq is an XA PREPARE.
+    /// It is rolled back, or a step of a snapshot came out otherwise than the log says (a table was skipped): read position, states and log again.
+    /// With a seq, the plan must know that this seq is an XA PREPARE.
     Again(Option<(Seq, Xid)>),
 }
 
@@ -132,27 +133,43 @@ impl Worker {
         self.routes.describe()
     }
 
-    /// Moves the position on with nothing to write.
+    /// Moves the position on with nothing to write; inside an open transaction, as a part of it (then an error leaves it to the caller to connect
+    /// again, because the worker counts it as committed).
     ///
     /// # Errors
     /// When the destination refuses, or someone else moved the row.
     pub async fn move_position(&mut self, to: &Progress) -> Result<()> {
         let place = Place { seq: to.seq, gtid: to.gtid.clone(), end: to.end.clone().into() };
-        let sql = self.positions.advance_sql(self.at, to, &self.beyond_after(to.seq));
+        let sql = self.advance_sql(to);
         let moving = || "moving the position at the destination".to_owned();
         let found = self.session.run(sql, moving).await.map_err(|e| e.at(&place))?;
-        self.positions.check_moved(self.at, found)?;
-        self.moved(to.seq);
+        self.check_moved(found)?;
+        self.moved(to);
         Ok(())
+    }
+
+    /// The statement that moves our position row to `to`; [`Worker::check_moved`] wants what it found, [`Worker::moved`] follows the COMMIT.
+    pub(crate) fn advance_sql(&self, to: &Progress) -> String {
+        self.positions.advance_sql(self.at, to, &self.beyond_after(to.seq))
+    }
+
+    pub(crate) fn check_moved(&self, found: u64) -> Result<()> {
+        self.positions.check_moved(self.at, found)
+    }
+
+    /// Locks our position row in the open transaction.
+    pub(crate) async fn hold_position(&mut self) -> Result<()> {
+        self.positions.hold(&mut self.session, self.at).await
     }
 
     fn beyond_after(&self, seq: Seq) -> Vec<(u64, u64)> {
         self.beyond.iter().copied().filter(|&(_, end)| end > seq.0).collect()
     }
 
-    fn moved(&mut self, seq: Seq) {
-        self.at = seq;
-        self.beyond.retain(|&(_, end)| end > seq.0);
+    /// The position is committed there.
+    pub(crate) fn moved(&mut self, to: &Progress) {
+        self.at = to.seq;
+        self.beyond.retain(|&(_, end)| end > to.seq.0);
     }
 
     pub(crate) fn positions(&self) -> PositionStore {

@@ -11,7 +11,7 @@ mod planner;
 mod step;
 
 pub use planner::{Budget, Planner};
-pub use step::{Action, Change, Close, DdlStep, Piece, SourceTable, Step};
+pub use step::{Action, Change, ChunkStep, Close, DdlStep, Piece, SnapshotWork, SourceTable, Step};
 
 #[cfg(test)]
 mod tests;

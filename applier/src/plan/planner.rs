@@ -246,6 +246,7 @@ impl Planner {
             timestamp: u32::try_from(us / 1_000_000).unwrap_or(0),
             payload: payload.to_vec(),
             more: Vec::new(),
+            idempotent: false,
         };
         open.rows += row_count;
         open.bytes += change.bytes() as u64;
@@ -271,7 +272,8 @@ impl Planner {
     fn outcome(&mut self, seq: Seq, outcome: XaOutcome) -> Result<()> {
         let open = self.open(seq)?;
         let place = open.place.clone();
-        open.actions.push(Action::Outcome { place, xid: outcome.xid, commit: outcome.commit });
+        let (pending, copying) = (Arc::default(), Arc::default());
+        open.actions.push(Action::Outcome { place, xid: outcome.xid, commit: outcome.commit, pending, copying });
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use common::record::{Op, Rows, SourceInfo, Xid};
 use common::row::Layout;
+use common::snapshot::{SnapshotChunk, SnapshotStep, TableName};
 use common::{SchemaId, Seq, TableSchema, codec};
 
 use crate::error::{ApplyError, Place, Result};
@@ -46,6 +47,8 @@ pub struct Change {
     pub payload: Vec<u8>,
     /// Images of the `RowsMore` records that follow it, in turn.
     pub more: Vec<u8>,
+    /// Its table is being copied: a row is put in place by its key whether it is there or not, and one to delete may be missing.
+    pub idempotent: bool,
 }
 
 impl Change {
@@ -108,6 +111,10 @@ pub enum Action {
         xid: Xid,
         /// XA COMMIT or XA ROLLBACK.
         commit: bool,
+        /// Tables that are to be copied yet: what was kept for them is passed over.
+        pending: Arc<[TableName]>,
+        /// Tables that are being copied: what was kept for them is put in place by key ([`Change::idempotent`]).
+        copying: Arc<[TableName]>,
     },
 }
 
@@ -166,6 +173,40 @@ pub struct DdlStep {
     pub before: Seq,
 }
 
+/// Rows of one table of a snapshot: one destination transaction of a loader. Never without rows; an empty chunk only moves the position.
+#[derive(Clone, Debug)]
+pub struct ChunkStep {
+    /// Its seq, for messages.
+    pub place: Arc<Place>,
+    /// What the log says of it.
+    pub chunk: SnapshotChunk,
+    /// The layout of its rows. All changes of a chunk have the same.
+    pub table: Arc<SourceTable>,
+    /// Its rows, all of op Insert.
+    pub changes: Vec<Change>,
+    /// Who wrote it.
+    pub source: Arc<SourceInfo>,
+    /// The position after it.
+    pub progress: Progress,
+    /// Rows in it; checked against the log.
+    pub rows: u64,
+    /// Bytes of their images.
+    pub bytes: u64,
+}
+
+/// A step of a snapshot other than a chunk, of a run that is addressed to this destination.
+#[derive(Clone, Debug)]
+pub struct SnapshotWork {
+    /// Its seq, for messages.
+    pub place: Arc<Place>,
+    /// What to do. In a Begin `tables` and `others` are reduced to what is selected here; Object, TableEnd and TableAgain come only for what is selected.
+    pub step: SnapshotStep,
+    /// The position after it.
+    pub progress: Progress,
+    /// Who wrote it.
+    pub source: Arc<SourceInfo>,
+}
+
 /// What a worker executes.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -173,4 +214,8 @@ pub enum Step {
     Rows(Piece),
     /// DDL, with nothing else under way.
     Ddl(Box<DdlStep>),
+    /// Rows of a snapshot.
+    Chunk(Box<ChunkStep>),
+    /// Another step of a snapshot, with nothing else under way.
+    Snapshot(Box<SnapshotWork>),
 }

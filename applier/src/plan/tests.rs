@@ -133,6 +133,8 @@ fn describe(steps: &[Step]) -> Vec<String> {
             let close = step.close.as_ref().map_or("goes on".to_owned(), |p| format!("commits {}", p.seq));
             format!("ddl{}, {close}", if step.apply { "" } else { " left out" })
         }
+        Step::Chunk(step) => format!("chunk {} of {}, {} rows", step.progress.seq, step.chunk.table, step.rows),
+        Step::Snapshot(work) => format!("snapshot {}", work.progress.seq),
     };
     steps.iter().map(one).collect()
 }

@@ -308,6 +308,9 @@ impl Service {
                         self.board.ways(worker.describe_ways());
                     }
                 }
+                Step::Chunk(_) | Step::Snapshot(_) => {
+                    return Err(ApplyError::refused("a snapshot's step before its time", "report this"));
+                }
                 Step::Ddl(step) => {
                     self.write_idle(worker).await?;
                     worker.run_ddl(&step).await?;

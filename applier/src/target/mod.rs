@@ -10,7 +10,7 @@ mod table;
 pub(crate) use collation::collation_name;
 pub use collation::{Mapped, collation_for};
 pub use lock::OwnerLock;
-pub use position::{Identity, Position, PositionStore, Progress};
+pub use position::{Identity, LoaderMove, Position, PositionStore, Progress};
 pub use server::ServerFacts;
 #[cfg(test)]
 pub(crate) use server::server_for_tests;

@@ -113,6 +113,34 @@ fn parse_ranges(text: &str) -> Option<Vec<(u64, u64)>> {
     text.split(',').filter(|part| !part.is_empty()).map(range).collect()
 }
 
+/// How a loader moves its own position row: a statement inside the transaction that loads its chunk.
+#[derive(Clone, Debug)]
+pub struct LoaderMove {
+    /// Finds (and changes) exactly one row, unless someone else moved it.
+    pub sql: String,
+    /// The row's worker, from 1.
+    pub worker: u32,
+}
+
+impl LoaderMove {
+    /// Checks how many rows [`LoaderMove::sql`] found.
+    ///
+    /// # Errors
+    /// [`ApplyError::Refused`] when the row was not where this loader left it.
+    pub fn check(&self, found: u64) -> Result<()> {
+        if found == 1 {
+            return Ok(());
+        }
+        Err(ApplyError::refused(
+            format!(
+                "the position row of loader {} at the destination is no more where it was left: someone else changed it",
+                self.worker
+            ),
+            "make sure that only one applier writes there, then start again",
+        ))
+    }
+}
+
 /// Reads and writes position rows of one worker.
 #[derive(Clone, Debug)]
 pub struct PositionStore {

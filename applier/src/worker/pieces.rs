@@ -124,14 +124,14 @@ impl Worker {
     async fn begin(&mut self, piece: &Piece) -> Result<()> {
         // The position row first: if another connection holds it, nothing is done before that one has ended.
         if let Close::Commit(progress) = &piece.close {
-            let advance = self.positions.advance_sql(self.at, progress, &self.beyond_after(progress.seq));
+            let advance = self.advance_sql(progress);
             let moving = || "beginning a transaction and moving the position at the destination".to_owned();
             let found = self.session.run(format!("BEGIN; {advance}"), moving).await?;
-            self.positions.check_moved(self.at, found)?;
+            self.check_moved(found)?;
             self.advanced = true;
         } else {
             self.session.run("BEGIN", || "beginning a transaction at the destination".into()).await?;
-            self.positions.hold(&mut self.session, self.at).await?;
+            self.hold_position().await?;
             self.advanced = false;
         }
         Ok(())
@@ -139,17 +139,17 @@ impl Worker {
 
     async fn commit(&mut self, progress: &Progress, piece: &Piece) -> Result<()> {
         if !self.advanced {
-            let sql = self.positions.advance_sql(self.at, progress, &self.beyond_after(progress.seq));
+            let sql = self.advance_sql(progress);
             let moving = || "moving the position at the destination".to_owned();
             let found = self.session.run(sql, moving).await?;
-            self.positions.check_moved(self.at, found)?;
+            self.check_moved(found)?;
         }
         if piece.clears_intent {
             self.clear_intent(progress.seq).await?;
         }
         self.advanced = false;
         self.session.run("COMMIT", || "committing at the destination".into()).await?;
-        self.moved(progress.seq);
+        self.moved(progress);
         Ok(())
     }
 
@@ -173,7 +173,7 @@ impl Worker {
             match action {
                 Action::Rows(_) => {}
                 Action::Prepare { xid, seq, changes } => self.keep_prepared(xid, *seq, changes).await?,
-                Action::Outcome { place, xid, commit } => {
+                Action::Outcome { place, xid, commit, .. } => {
                     self.finish_prepared(piece, place, xid, *commit).await.map_err(|e| e.at(place))?;
                 }
             }

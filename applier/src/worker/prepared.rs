@@ -121,6 +121,7 @@ impl Worker {
                             timestamp: 0,
                             payload,
                             more: Vec::new(),
+                            idempotent: false,
                         });
                     }
                     Some(RecordKind::RowsMore) => {
