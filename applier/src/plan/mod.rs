@@ -7,10 +7,15 @@
 //! Small transactions gather into one piece up to a [`Budget`]. A transaction larger than the budget becomes several pieces that share
 //! one destination transaction, so memory stays bounded. DDL stands alone. The planner knows no destination and no clock.
 
+mod choice;
+mod ddl;
+mod group;
+mod open;
 mod planner;
 mod step;
 
-pub use planner::{Budget, Planner};
+pub use group::Budget;
+pub use planner::Planner;
 pub use step::{Action, Change, ChunkStep, Close, DdlStep, Piece, SnapshotWork, SourceTable, Step};
 
 #[cfg(test)]

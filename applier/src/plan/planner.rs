@@ -4,84 +4,35 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use common::record::{
-    Begin, Commit, CommitKind, Ddl, DdlKind, DdlObject, DdlRole, PositionMark, RecordKind, Rows, RowsMore, SourceInfo,
-    XaOutcome, Xid,
-};
+use common::record::{Begin, Commit, CommitKind, PositionMark, RecordKind, Rows, RowsMore, SourceInfo, XaOutcome, Xid};
 use common::selection::Selection;
 use common::{BinlogPosition, Flavor, Gtid, SchemaId, Seq, TableSchema, codec};
 
-use super::step::{Action, Change, Close, DdlStep, Piece, SourceTable, Step};
+use super::group::{Budget, Group};
+use super::open::{Open, as_prepare};
+use super::step::{Action, Change, Close, Piece, SourceTable, Step};
 use crate::error::{ApplyError, Place, Result};
 use crate::target::{Position, Progress};
-
-/// How much one destination transaction gathers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
-    /// Rows.
-    pub rows: u64,
-    /// Bytes of images. A single source transaction beyond it is streamed.
-    pub bytes: u64,
-    /// Source transactions.
-    pub transactions: u64,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { rows: 5000, bytes: 4 << 20, transactions: 5000 }
-    }
-}
-
-/// The source transaction whose records are coming in.
-#[derive(Debug)]
-struct Open {
-    place: Arc<Place>,
-    begin: Begin,
-    actions: Vec<Action>,
-    rows: u64,
-    bytes: u64,
-    /// A part of it was given out already.
-    streamed: bool,
-    /// A DDL statement that waits for what comes after it.
-    ddl: Option<Vec<u8>>,
-    ddl_parts: u32,
-    /// What of it is selected.
-    ddl_selected: Selected,
-    /// Whether RowsMore records belong to a table that is not wanted.
-    skipping_more: bool,
-}
-
-/// Whole source transactions that wait for their destination transaction to be full.
-#[derive(Debug, Default)]
-struct Gathered {
-    first: Option<Arc<Place>>,
-    source: Option<Arc<SourceInfo>>,
-    actions: Vec<Action>,
-    progress: Progress,
-    transactions: u64,
-    rows: u64,
-    bytes: u64,
-}
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Planner {
-    budget: Budget,
-    selection: Selection,
-    applied: Position,
+    pub(super) budget: Budget,
+    pub(super) selection: Selection,
+    pub(super) applied: Position,
     /// The last seq that was put into a step or gathered.
-    seen: Seq,
-    source: Arc<SourceInfo>,
-    tables: HashMap<SchemaId, Arc<SourceTable>>,
-    open: Option<Open>,
-    gathered: Gathered,
+    pub(super) seen: Seq,
+    pub(super) source: Arc<SourceInfo>,
+    pub(super) tables: HashMap<SchemaId, Arc<SourceTable>>,
+    pub(super) open: Option<Open>,
+    pub(super) group: Group,
     /// Transactions that are known to be XA PREPAREs although their end has not been read.
-    prepares: HashMap<Seq, Xid>,
-    gtid: Option<Gtid>,
-    committed_us: u64,
-    ready: VecDeque<Step>,
+    pub(super) prepares: HashMap<Seq, Xid>,
+    pub(super) gtid: Option<Gtid>,
+    pub(super) committed_us: u64,
+    pub(super) ready: VecDeque<Step>,
     /// A step ends with this seq.
-    until: Option<Seq>,
+    pub(super) until: Option<Seq>,
 }
 
 impl Planner {
@@ -98,7 +49,7 @@ impl Planner {
             source: Arc::new(no_source()),
             tables: HashMap::new(),
             open: None,
-            gathered: Gathered::default(),
+            group: Group::default(),
             prepares: HashMap::new(),
             ready: VecDeque::new(),
             until: None,
@@ -123,7 +74,7 @@ impl Planner {
     /// Whether whole transactions are gathered and not given out.
     #[must_use]
     pub fn gathers(&self) -> bool {
-        self.gathered.transactions > 0
+        !self.group.is_empty()
     }
 
     /// The last seq that ended and is in a step or gathered.
@@ -134,19 +85,7 @@ impl Planner {
 
     /// Gives out what is gathered, full or not.
     pub fn flush(&mut self) {
-        let gathered = std::mem::take(&mut self.gathered);
-        let Some(first) = gathered.first else { return };
-        self.ready.push_back(Step::Rows(Piece {
-            opens: true,
-            actions: gathered.actions,
-            close: Close::Commit(gathered.progress),
-            first,
-            source: gathered.source.unwrap_or_else(|| self.source.clone()),
-            transactions: gathered.transactions,
-            rows: gathered.rows,
-            bytes: gathered.bytes,
-            clears_intent: false,
-        }));
+        self.ready.extend(self.group.take().map(Step::Rows));
     }
 
     /// Takes one record in. Records of transactions that are applied already only teach it schemas.
@@ -201,24 +140,11 @@ impl Planner {
         if let Some(open) = &self.open {
             return Err(out_of_place(seq, &format!("begins although seq {} has not ended", open.place.seq)));
         }
-        let place = Arc::new(Place { seq, gtid: begin.gtid.clone(), ..Place::default() });
-        let open = Open {
-            place,
-            begin,
-            actions: Vec::new(),
-            rows: 0,
-            bytes: 0,
-            streamed: false,
-            ddl: None,
-            ddl_parts: 0,
-            ddl_selected: Selected::None,
-            skipping_more: false,
-        };
-        self.open = Some(open);
+        self.open = Some(Open::new(seq, begin));
         Ok(())
     }
 
-    fn open(&mut self, seq: Seq) -> Result<&mut Open> {
+    pub(super) fn open(&mut self, seq: Seq) -> Result<&mut Open> {
         self.open
             .as_mut()
             .filter(|open| open.place.seq == seq)
@@ -275,46 +201,6 @@ impl Planner {
         let (pending, copying) = (Arc::default(), Arc::default());
         open.actions.push(Action::Outcome { place, xid: outcome.xid, commit: outcome.commit, pending, copying });
         Ok(())
-    }
-
-    fn ddl(&mut self, seq: Seq, payload: &[u8]) -> Result<()> {
-        let choice = selected(&self.selection, &codec::decode(payload)?)?;
-        self.release_ddl(None);
-        self.flush();
-        let open = self.open(seq)?;
-        if open.streamed || !open.actions.is_empty() {
-            return Err(ApplyError::refused(
-                format!("seq {seq} changes rows and then runs DDL; DDL commits, so the two cannot stay together"),
-                "report this with the output of `logweir store dump` for this seq",
-            ));
-        }
-        open.ddl = Some(payload.to_vec());
-        open.ddl_selected = choice;
-        Ok(())
-    }
-
-    /// Gives out a DDL statement that waited for what comes after it.
-    fn release_ddl(&mut self, close: Option<Progress>) {
-        let Some(open) = self.open.as_mut() else { return };
-        let Some(payload) = open.ddl.take() else { return };
-        let part = open.ddl_parts;
-        open.ddl_parts += 1;
-        let (apply, only) = match std::mem::replace(&mut open.ddl_selected, Selected::None) {
-            Selected::All => (true, None),
-            Selected::None => (false, None),
-            Selected::Some(objects) => (true, Some(objects)),
-        };
-        let step = DdlStep {
-            apply,
-            only,
-            place: open.place.clone(),
-            part,
-            payload,
-            source: self.source.clone(),
-            close,
-            before: self.seen,
-        };
-        self.ready.push_back(Step::Ddl(Box::new(step)));
     }
 
     /// Gives out a part of a transaction that is larger than the budget.
@@ -400,91 +286,26 @@ impl Planner {
         Ok(())
     }
 
-    fn progress(&self, seq: Seq, end: BinlogPosition) -> Progress {
+    pub(super) fn progress(&self, seq: Seq, end: BinlogPosition) -> Progress {
         Progress { seq, end, gtid: self.gtid.clone(), committed_us: self.committed_us }
     }
 
-    fn gather(&mut self, place: Arc<Place>, mut actions: Vec<Action>, progress: Progress, rows: u64, bytes: u64) {
-        // Beyond the gaps of an earlier, parallel run: the position may not jump over them with what was gathered before.
-        if progress.seq.0 > self.gathered.progress.seq.0 + 1 {
+    pub(super) fn gather(
+        &mut self,
+        place: Arc<Place>,
+        actions: Vec<Action>,
+        progress: Progress,
+        rows: u64,
+        bytes: u64,
+    ) {
+        if self.group.ends_before(progress.seq) {
             self.flush();
         }
-        let group = &mut self.gathered;
-        group.source.get_or_insert_with(|| self.source.clone());
-        group.first.get_or_insert(place);
-        group.actions.append(&mut actions);
-        group.progress = progress;
-        group.transactions += 1;
-        group.rows += rows;
-        group.bytes += bytes;
-        let budget = self.budget;
-        let last = self.until == Some(group.progress.seq);
-        if last || group.rows >= budget.rows || group.bytes >= budget.bytes || group.transactions >= budget.transactions
-        {
+        self.group.add(place, &self.source, actions, progress, (rows, bytes));
+        if self.group.is_full(self.budget, self.until) {
             self.flush();
         }
     }
-}
-
-/// Which of the objects that a statement changes are selected.
-#[derive(Debug)]
-enum Selected {
-    All,
-    None,
-    /// These of a DROP.
-    Some(Vec<(String, String)>),
-}
-
-fn selected(selection: &Selection, ddl: &Ddl<'_>) -> Result<Selected> {
-    if ddl.kind == DdlKind::Administrative {
-        return Ok(Selected::None);
-    }
-    let wanted = |o: &&DdlObject| {
-        if o.name.is_empty() {
-            selection.selects_database(&o.database)
-        } else {
-            selection.selects(&o.database, &o.name)
-        }
-    };
-    let changed: Vec<&DdlObject> = ddl.objects.iter().filter(|o| o.role != DdlRole::Reference).collect();
-    let chosen: Vec<&DdlObject> = changed.iter().copied().filter(|o| wanted(o)).collect();
-    if chosen.len() == changed.len() {
-        return Ok(Selected::All);
-    }
-    if chosen.is_empty() {
-        return Ok(Selected::None);
-    }
-    if matches!(ddl.kind, DdlKind::DropTable | DdlKind::DropView | DdlKind::DropSequence) {
-        return Ok(Selected::Some(chosen.iter().map(|o| (o.database.clone(), o.name.clone())).collect()));
-    }
-    let names = |objects: &[&DdlObject]| {
-        let names: Vec<String> = objects.iter().map(|o| format!("{}.{}", o.database, o.name)).collect();
-        names.join(", ")
-    };
-    Err(ApplyError::refused(
-        format!(
-            "a statement changes {} although only {} is selected for this destination: {}",
-            names(&changed),
-            names(&chosen),
-            common::sql::excerpt(ddl.statement)
-        ),
-        "select both or neither, or run by hand what the destination needs and skip the statement",
-    ))
-}
-
-/// The rows among the actions become rows to keep, if their transaction is a prepared branch.
-fn as_prepare(actions: Vec<Action>, prepare: Option<Xid>, seq: Seq) -> Vec<Action> {
-    let Some(xid) = prepare else { return actions };
-    let mut changes = Vec::with_capacity(actions.len());
-    let mut others = Vec::new();
-    for action in actions {
-        match action {
-            Action::Rows(change) => changes.push(change),
-            other => others.push(other),
-        }
-    }
-    others.push(Action::Prepare { xid, seq, changes });
-    others
 }
 
 /// What stands for the source until the first segment says who it is.
@@ -499,7 +320,7 @@ fn no_source() -> SourceInfo {
     }
 }
 
-fn out_of_place(seq: Seq, what: &str) -> ApplyError {
+pub(super) fn out_of_place(seq: Seq, what: &str) -> ApplyError {
     ApplyError::refused(
         format!("seq {seq} {what}"),
         "run `logweir store verify`; the records do not follow each other as they must",
