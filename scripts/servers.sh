@@ -2,6 +2,7 @@
 # Puts server binaries for tests and the demo into .servers/ of this checkout. Nothing is installed into the system.
 #
 #   scripts/servers.sh [mysql9] [mariadb10] [mariadb11] [mysql56]        (none named: all four)
+#   scripts/servers.sh mydumper        (no server: the dump tool that the benchmark of the copy has beside us)
 #
 # Each kind ends as .servers/KIND/{bin,share,VERSION}, where bin/* are small wrappers that start the unpacked programs with the
 # unpacked loader and libraries. A kind with a VERSION file is complete and left alone, so a second run costs nothing.
@@ -145,6 +146,20 @@ get_mariadb() {
 get_mariadb10() { get_mariadb mariadb10 bookworm; }
 get_mariadb11() { get_mariadb mariadb11 trixie; }
 
+# Only for the benchmark `copy`.
+get_mydumper() {
+    local into=$dir/.new-mydumper
+    fetch_debs unstable "$into/root" mydumper
+    wrap mydumper usr/bin/mydumper
+    wrap mydumper usr/bin/myloader
+    "$into/bin/mydumper" --version >"$into/version.out" 2>&1 || die "mydumper does not start: $(tail -n 3 "$into/version.out")"
+    grep -oE '[0-9]+\.[0-9]+\.[0-9]+(-[0-9]+)?' "$into/version.out" | head -n 1 >"$into/VERSION"
+    rm "$into/version.out"
+    rm -rf "${dir:?}/mydumper"
+    mv "$into" "$dir/mydumper"
+    say "mydumper is ready: $(cat "$dir/mydumper/VERSION")"
+}
+
 # Where the machine has no npm: the one of a PyPI package, pinned by its checksum, becomes the command `npm` of this script.
 npm_from_pypi() {
     local node=$top/.tools/node wanted
@@ -192,6 +207,7 @@ own() {
         mariadb10) printf '%s' "${LOGWEIR_MARIADB_BASEDIR:-}" ;;
         mariadb11) printf '%s' "${LOGWEIR_MARIADB11_BASEDIR:-}" ;;
         mysql56) printf '%s' "${LOGWEIR_MYSQL56_BASEDIR:-}" ;;
+        mydumper) printf '%s' "${LOGWEIR_MYDUMPER_BASEDIR:-}" ;;
         *) die "unknown kind '$1'" ;;
     esac
 }

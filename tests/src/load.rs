@@ -5,6 +5,7 @@
 //! same transaction. A number that is missing at a destination was lost; one that is there twice was applied twice. [`check_ledger`] counts both.
 
 mod statements;
+mod wild;
 
 use crate::server::Server;
 use anyhow::{Context, Result, bail};
@@ -38,12 +39,15 @@ pub struct Options {
     pub rows_max: u32,
     /// Whether the first session also changes tables: one statement in twenty transactions.
     pub ddl: bool,
+    /// Every other transaction also changes rows anywhere in tables that [`fill`] gave so many rows: keys move and change places, many rows change at
+    /// once, whole transactions are rolled back. 0 for none of that.
+    pub wild: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let database = "shop".to_owned();
-        Options { seed: 1, database, sessions: 2, rate: None, transactions: None, rows_max: 20, ddl: true }
+        Options { seed: 1, database, sessions: 2, rate: None, transactions: None, rows_max: 20, ddl: true, wild: 0 }
     }
 }
 
@@ -96,6 +100,16 @@ pub struct Load {
 /// When the server refuses it.
 pub async fn prepare(server: &Server, options: &Options) -> Result<()> {
     server.exec(&statements::schema(server.kind(), &options.database)).await
+}
+
+/// Gives the tables of [`prepare`] about so many rows each, and adds two with keys of strings (`word`, `pair`): a source that is there already.
+///
+/// # Errors
+/// When the server refuses it.
+pub async fn fill(server: &Server, options: &Options, rows: u32) -> Result<()> {
+    server.exec(&wild::tables(&options.database)).await?;
+    let mut statements = statements::Statements::new(StdRng::seed_from_u64(!options.seed), options.rows_max);
+    wild::fill(server, &options.database, &mut statements, rows).await
 }
 
 impl Load {
@@ -229,6 +243,14 @@ impl Session {
         }
         let mut changed = Changed::default();
         conn.query_drop("BEGIN").await?;
+        let mut undone = false;
+        if self.options.wild > 0 && self.statements.rng.random_ratio(1, 2) {
+            let (statements, undo) = self.statements.wild(self.options.wild);
+            for (kind, sql) in statements {
+                self.change(conn, &mut changed, kind, sql).await?;
+            }
+            undone = undo;
+        }
         for _ in 0..self.statements.rng.random_range(1..=4) {
             self.statement(conn, &mut changed).await?;
         }
@@ -237,7 +259,7 @@ impl Session {
             self.statement(conn, &mut Changed::default()).await?;
             conn.query_drop("ROLLBACK TO SAVEPOINT half").await?;
         }
-        if self.statements.rng.random_ratio(1, 12) {
+        if undone || self.statements.rng.random_ratio(1, 12) {
             conn.query_drop("ROLLBACK").await?;
             self.counters.rolled_back.fetch_add(1, Relaxed);
             return Ok(());
@@ -268,6 +290,16 @@ impl Session {
     /// One statement that changes rows, and its entry in the ledger.
     async fn statement(&mut self, conn: &mut Conn, changed: &mut Changed) -> mysql_async::Result<()> {
         let (kind, sql) = self.statements.next();
+        self.change(conn, changed, kind, sql).await
+    }
+
+    async fn change(
+        &mut self,
+        conn: &mut Conn,
+        changed: &mut Changed,
+        kind: statements::Kind,
+        sql: String,
+    ) -> mysql_async::Result<()> {
         conn.query_drop(sql).await?;
         let rows = conn.affected_rows();
         match kind {

@@ -82,6 +82,34 @@ impl Pipeline {
         self.dir.join("store")
     }
 
+    /// Adds a destination to the configuration, with further lines like `write = "sql"`. Its applier is not started.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add_destination(&mut self, name: &str, server: &crate::server::Server, lines: &[&str]) -> Result<()> {
+        let mut text = self.config_text()?;
+        text.push_str(&format!("\n[[destination]]\nname = {name:?}\nurl = {:?}\n", server.url("root")));
+        text.extend(lines.iter().map(|line| format!("{line}\n")));
+        std::fs::write(&self.config, text).with_context(|| format!("while writing {}", self.config.display()))?;
+        self.destinations.push((name.to_owned(), server.opts()));
+        Ok(())
+    }
+
+    /// Replaces a text in the configuration. What runs has read the old one.
+    ///
+    /// # Errors
+    /// When the file does not hold `from`, or cannot be written.
+    pub fn edit_config(&self, from: &str, to: &str) -> Result<()> {
+        let text = self.config_text()?;
+        ensure!(text.contains(from), "{} does not hold {from}", self.config.display());
+        std::fs::write(&self.config, text.replace(from, to))
+            .with_context(|| format!("while writing {}", self.config.display()))
+    }
+
+    fn config_text(&self) -> Result<String> {
+        std::fs::read_to_string(&self.config).with_context(|| format!("while reading {}", self.config.display()))
+    }
+
     /// Starts the reader and all appliers.
     ///
     /// # Errors

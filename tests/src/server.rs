@@ -274,6 +274,11 @@ impl Server {
         tail(&self.dir.join("log"), lines)
     }
 
+    /// The value of an option that it was started with beyond the defaults.
+    pub(crate) fn given_option(&self, name: &str) -> Option<&str> {
+        self.options.iter().rfind(|(option, _)| option == name).map(|(_, value)| value.as_str())
+    }
+
     async fn first_start(&mut self) -> Result<()> {
         let given = self.options.iter().any(|(name, _)| name == "port");
         for attempt in 1.. {

@@ -128,7 +128,7 @@ impl Statements {
         format!("INSERT INTO {into} VALUES {}", rows.join(", "))
     }
 
-    fn account(&mut self) -> String {
+    pub(super) fn account(&mut self) -> String {
         let (owner, note) = (self.text(60), self.text(300));
         let (balance, visits) = (self.rng.random_range(-1e12..1e12), self.rng.random::<u32>());
         let (rating, ratio) = (self.rng.random_range(-1e30..1e30_f32), self.rng.random_range(-1e300..1e300));
@@ -141,12 +141,17 @@ impl Statements {
     }
 
     fn item(&mut self) -> String {
+        let code = self.few();
+        self.item_of(code)
+    }
+
+    pub(super) fn item_of(&mut self, code: u32) -> String {
         let (sku, photo, hash) = (self.text(40), self.bytes(400), self.bytes(8));
         let region = ["eu", "us", "asi"][self.rng.random_range(0..3)];
         let (quantity, small) = (self.rng.random_range(-8_388_608..8_388_608), self.rng.random::<i8>());
         let (kind, tags, flags) =
             (self.rng.random_range(1..4), self.rng.random_range(0..16), self.rng.random_range(0..4096));
-        format!("('{region}', {sku}, {}, {quantity}, {small}, {photo}, {kind}, {tags}, {flags}, {hash})", self.few())
+        format!("('{region}', {sku}, {code}, {quantity}, {small}, {photo}, {kind}, {tags}, {flags}, {hash})")
     }
 
     fn update_item(&mut self) -> String {
@@ -164,7 +169,7 @@ impl Statements {
         format!("UPDATE item SET small = {quantity}, tags = 5 WHERE code BETWEEN {few} AND {}", few + 5)
     }
 
-    fn event(&mut self) -> String {
+    pub(super) fn event(&mut self) -> String {
         let (second, thousandth) = (self.rng.random_range(0..60), self.rng.random_range(0..1000));
         let (kind, payload, n) = (self.rng.random_range(1..3), self.bytes(20), self.few());
         format!("('2024-02-29 23:59:{second:02}.{thousandth:03}', {kind}, {payload}, {n})")
@@ -174,7 +179,7 @@ impl Statements {
         format!("({}, {})", self.few(), self.text(20))
     }
 
-    fn document(&mut self) -> String {
+    pub(super) fn document(&mut self) -> String {
         let body = self.json();
         let made = ["NULL", "'0000-00-00'", "'2024-02-29'", "'9999-12-31'"][self.rng.random_range(0..4)];
         let wait = ["NULL", "'-838:59:59'", "'-00:00:00.1'", "'12:34:56.789'"][self.rng.random_range(0..4)];
@@ -204,7 +209,7 @@ impl Statements {
     }
 
     /// Text of up to `most` characters of one to four bytes, quotes and backslashes among them.
-    fn text(&mut self, most: usize) -> String {
+    pub(super) fn text(&mut self, most: usize) -> String {
         const CHARACTERS: [char; 14] = ['a', 'B', '0', ' ', '\'', '"', '\\', '`', '%', '\n', 'é', 'Ж', '水', '🚰'];
         let count = self.rng.random_range(1..=most);
         let text: String = (0..count).map(|_| CHARACTERS[self.rng.random_range(0..CHARACTERS.len())]).collect();

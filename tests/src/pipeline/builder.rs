@@ -68,6 +68,12 @@ impl Builder {
         self.line("store", line)
     }
 
+    /// A line for `[snapshot]`, like `threads = 2`. Without a `mode` line nothing is copied; with another mode than `none` the pipeline does not begin
+    /// at the source's first binlog, but where the copy does.
+    pub fn snapshot_line(self, line: &str) -> Self {
+        self.line("snapshot", line)
+    }
+
     /// A destination, as root.
     pub fn destination(self, name: &str, server: &Server) -> Self {
         self.destination_at(name, server, &server.url("root"))
@@ -130,7 +136,9 @@ impl Builder {
     fn text(&self) -> Result<String> {
         let of = |section| self.lines.get(section).map_or(&[][..], Vec::as_slice);
         let mut text = format!("name = {:?}\n\n[source]\nurl = {:?}\n", self.name, self.source_url);
-        if !of("source").iter().any(|line| line.starts_with("start")) {
+        let mode = of("snapshot").iter().find(|line| line.starts_with("mode"));
+        let copies = mode.is_some_and(|line| !line.contains("none"));
+        if !copies && !of("source").iter().any(|line| line.starts_with("start")) {
             text.push_str("start = \"earliest\"\n");
         }
         // A quick heartbeat shows within a test's time what it does.
@@ -138,7 +146,12 @@ impl Builder {
             text.push_str("heartbeat = \"500ms\"\n");
         }
         text.extend(of("source").iter().map(|line| format!("{line}\n")));
-        text.push_str("\n[snapshot]\nmode = \"none\"\n\n[store]\ndir = \"store\"\n");
+        text.push_str("\n[snapshot]\n");
+        if mode.is_none() {
+            text.push_str("mode = \"none\"\n");
+        }
+        text.extend(of("snapshot").iter().map(|line| format!("{line}\n")));
+        text.push_str("\n[store]\ndir = \"store\"\n");
         text.extend(of("store").iter().map(|line| format!("{line}\n")));
         for destination in &self.destinations {
             write!(text, "\n[[destination]]\nname = {:?}\nurl = {:?}\n", destination.name, destination.url)?;
