@@ -8,6 +8,7 @@ pub mod follow;
 pub mod layouts;
 pub mod resume;
 pub mod service;
+pub mod snapshot;
 pub mod source;
 pub mod wire;
 pub mod writing;

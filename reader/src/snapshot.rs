@@ -1,0 +1,8 @@
+//! The snapshot at the reader: what exists at the source is copied into the log, between the transactions that are followed.
+//!
+//! Threads that copy read the source by queries; the thread that follows the binlog appends what they read, at a place where it is exact. They meet at the
+//! [`desk`]; [`windows`] are what the follower remembers meanwhile.
+
+pub mod desk;
+pub mod run;
+pub(crate) mod windows;

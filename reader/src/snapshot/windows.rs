@@ -1,0 +1,1 @@
+//! What the follower remembers of tables that are being read: the keys of changed rows, and whether DDL came.
