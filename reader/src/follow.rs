@@ -4,33 +4,29 @@
 //! ([`Follower::reconnect`]) and comes again whole. A GTID joins the set when its transaction ends, not when it is announced.
 
 mod output;
+mod positions;
+mod rows;
 mod statement;
 mod tables;
 
 #[cfg(test)]
 mod tests;
 
-use common::record::{Begin, Commit, CommitKind, Rows, RowsMore};
+use common::record::{Begin, Commit, CommitKind};
 use common::record::{RecordKind, SegmentStart};
 use common::{BinlogPosition, Flavor, Gtid, GtidSet, codec};
 
 use crate::error::ReaderError;
 use crate::event::format::FormatDescription;
 use crate::event::gtid::{self, Opening};
-use crate::event::input::Input;
 use crate::event::payload::PayloadEvents;
 use crate::event::query::Query;
 use crate::event::rows::RowsEvent;
-use crate::event::table_map::DUMMY_TABLE_ID;
 use crate::event::xa::XaPrepare;
 use crate::event::{Checksum, Event, EventError, FLAG_IGNORABLE, Header, kind};
 pub use output::{Identity, Message, Output, Progress};
+use positions::parse_heartbeat_v2;
 pub use tables::{Entry, Layouts, Tables};
-
-/// Images of one Rows record, about. Larger row events are cut between rows.
-const IMAGES_BYTES: usize = 1 << 20;
-/// A single row beyond this goes on in RowsMore records.
-const ROW_BYTES_MAX: usize = 16 << 20;
 
 /// Counts of what was seen since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -227,19 +223,6 @@ impl Follower {
             }
         }
         self.dispatch(&event, false)
-    }
-
-    /// Counts the offset on in 64 bits; `log_pos` has 32. Where they disagree the source left events out (transactions that we hold), and the
-    /// next offset with these low bits is meant; or it begins with the head of the file (its format description), which lies a little
-    /// behind.
-    fn advance(&mut self, header: &Header) {
-        let next = self.at.offset + u64::from(header.size);
-        self.at.offset = if header.log_pos == 0 || next as u32 == header.log_pos {
-            next
-        } else {
-            let candidate = next & !u64::from(u32::MAX) | u64::from(header.log_pos);
-            if candidate < next && next - candidate > 1 << 31 { candidate + (1 << 32) } else { candidate }
-        };
     }
 
     fn dispatch(&mut self, event: &Event<'_>, inner: bool) -> Result<Step, ReaderError> {
@@ -444,138 +427,6 @@ impl Follower {
         self.output.end_seq(&self.place)
     }
 
-    fn rows(&mut self, code: u8, body: &[u8]) -> Result<(), Failure> {
-        let event = RowsEvent::parse(code, body, self.format()?.table_id_bytes())?;
-        let Some(entry) = self.tables.get(event.table_id) else {
-            if event.table_id == DUMMY_TABLE_ID {
-                return Ok(());
-            }
-            return Err(self.reader_error(format!("rows for table id {} without a table map", event.table_id)));
-        };
-        if self.group.is_none() {
-            return Err(self.reader_error("rows outside a transaction"));
-        }
-        let entry = entry.clone();
-        let Entry::Stored(table) = &*entry else { return Ok(()) };
-        if event.width != table.schema.columns.len() {
-            let detail = format!(
-                "a row event of {} has {} columns, its table map {}",
-                table.schema.full_name(),
-                event.width,
-                table.schema.columns.len()
-            );
-            return Err(self.reader_error(detail));
-        }
-        let images = &*event.images;
-        let position = &self.at;
-        let rows_error = |source| ReaderError::Rows { position: position.clone(), source };
-        let mut record = Rows {
-            schema: table.id,
-            op: event.op,
-            flags: event.flags,
-            row_count: 0,
-            columns_before: event.columns_before,
-            columns_after: event.columns_after,
-            images,
-            more_bytes: 0,
-        };
-        if images.len() <= IMAGES_BYTES {
-            record.row_count =
-                table.layout.count(event.op, event.columns_before, event.columns_after, images).map_err(rows_error)?;
-            if record.row_count > 0 {
-                self.push_rows(table, &record, &[])?;
-            }
-            return Ok(());
-        }
-        // Cut between rows, so that a record stays about a mebibyte, whatever the size of the event.
-        let (mut start, mut end, mut count) = (0, 0, 0);
-        let rows =
-            table.layout.rows(event.op, event.columns_before, event.columns_after, images).map_err(rows_error)?;
-        let mut cuts = Vec::new();
-        for row in rows {
-            let row = row.map_err(rows_error)?;
-            if count > 0 && row.range.end - start > IMAGES_BYTES {
-                cuts.push((start..end, count));
-                (start, count) = (end, 0);
-            }
-            end = row.range.end;
-            count += 1;
-        }
-        cuts.push((start..end, count));
-        let last = cuts.len() - 1;
-        for (index, (range, count)) in cuts.into_iter().enumerate() {
-            let part = images.get(range).unwrap_or_default();
-            let (first, more) = part.split_at(part.len().min(ROW_BYTES_MAX));
-            record.images = first;
-            record.more_bytes = more.len() as u64;
-            record.row_count = count;
-            // Only the last part ends the statement.
-            record.flags = if index == last { event.flags } else { event.flags & !crate::event::rows::STATEMENT_END };
-            self.push_rows(table, &record, more)?;
-        }
-        Ok(())
-    }
-
-    fn push_rows(&mut self, table: &tables::Table, record: &Rows<'_>, more: &[u8]) -> Result<(), ReaderError> {
-        self.begin()?;
-        if let Some(group) = &mut self.group {
-            group.rows += u64::from(record.row_count);
-        }
-        self.counts.rows += u64::from(record.row_count);
-        self.output.make_room(record.images.len(), &self.place)?;
-        self.output.schema(table.id, &table.encoded)?;
-        self.output.record(RecordKind::Rows, record)?;
-        for images in more.chunks(ROW_BYTES_MAX) {
-            self.output.make_room(images.len(), &self.place)?;
-            self.output.record(RecordKind::RowsMore, &RowsMore { images })?;
-        }
-        Ok(())
-    }
-
-    fn rotate(&mut self, header: &Header, body: &[u8]) -> Result<Step, Failure> {
-        let mut input = Input::new(body, "the rotate event");
-        let offset = input.u64()?;
-        let mut name = input.rest();
-        // Before the format description nothing says whether events carry checksums; this one does where binlog_checksum is on.
-        if header.is_artificial() && self.format.is_none() {
-            name = trim_checksum(header, body, name);
-        }
-        let name = std::str::from_utf8(name).map_err(|_| EventError::Invalid {
-            what: "the file name in the rotate event",
-            detail: "not UTF-8".into(),
-        })?;
-        // A fake one too says where the events that follow stand.
-        self.at = BinlogPosition { file: name.to_owned(), offset };
-        if self.group.is_none() && !header.is_artificial() && !self.catching_up {
-            self.place.position = self.at.clone();
-            self.place_moved = true;
-            return Ok(Step::Moved);
-        }
-        Ok(Step::Inside)
-    }
-
-    /// An idle source says where it stands; between transactions that is where we stand too.
-    fn heartbeat(&mut self, offset: u64, file: &[u8], whole: bool) -> Result<Step, Failure> {
-        let file = std::str::from_utf8(file)
-            .map_err(|_| EventError::Invalid { what: "the file name in the heartbeat", detail: "not UTF-8".into() })?;
-        if self.group.is_some() || file != self.at.file || self.skip_below > 0 && self.at.offset < self.skip_below {
-            return Ok(Step::Inside);
-        }
-        // The old heartbeat has 32 bits only.
-        let offset = if whole { offset } else { self.at.offset & !u64::from(u32::MAX) | offset & u64::from(u32::MAX) };
-        if offset > self.at.offset {
-            self.at.offset = offset;
-            if self.at.file == self.place.position.file && offset >= self.place.position.offset {
-                self.catching_up = false;
-            }
-            if !self.catching_up {
-                self.place.position = self.at.clone();
-                self.place_moved = true;
-            }
-        }
-        Ok(Step::Moved)
-    }
-
     /// Writes a mark if the place moved without anything stored since; nothing inside a transaction.
     ///
     /// # Errors
@@ -629,37 +480,6 @@ impl From<ReaderError> for Failure {
     fn from(error: ReaderError) -> Self {
         Failure::Reader(error)
     }
-}
-
-/// Takes a checksum off the end of a fake ROTATE's file name, if the last four bytes are the event's.
-fn trim_checksum<'a>(header: &Header, body: &'a [u8], name: &'a [u8]) -> &'a [u8] {
-    let Some((data, crc)) = body.split_last_chunk::<4>() else { return name };
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&header.to_bytes());
-    hasher.update(data);
-    match hasher.finalize().to_le_bytes() == *crc {
-        true => name.get(..name.len().saturating_sub(4)).unwrap_or_default(),
-        false => name,
-    }
-}
-
-/// HEARTBEAT_V2: fields of type, length, value; 1 is the file, 2 the offset, 0 the end.
-fn parse_heartbeat_v2(body: &[u8]) -> Result<(&[u8], u64), EventError> {
-    let mut input = Input::new(body, "the heartbeat");
-    let (mut file, mut offset) = (&[][..], 0);
-    while !input.is_empty() {
-        let field = input.lenenc()?;
-        if field == 0 {
-            break;
-        }
-        let value = input.lenenc_bytes()?;
-        match field {
-            1 => file = value,
-            2 => offset = Input::new(value, "the heartbeat").lenenc()?,
-            _ => {}
-        }
-    }
-    Ok((file, offset))
 }
 
 /// The state of the source for a segment's header.
