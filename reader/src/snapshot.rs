@@ -3,6 +3,10 @@
 //! Threads that copy read the source by queries; the thread that follows the binlog appends what they read, at a place where it is exact. They meet at the
 //! [`desk`]; [`windows`] are what the follower remembers meanwhile.
 
+pub mod catalog;
+pub mod definition;
 pub mod desk;
+pub mod objects;
 pub mod run;
+pub mod throttle;
 pub(crate) mod windows;
