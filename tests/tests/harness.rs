@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use harness::proxy::{Mode, Proxy};
-use harness::{Process, Server, ServerKind};
+use harness::{Process, Server, ServerKind, compare};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 use std::time::{Duration, Instant};
@@ -200,4 +200,54 @@ async fn the_proxy_forwards_stalls_delays_cuts_and_resets() -> Result<()> {
         assert!(Conn::new(through()).await.is_err(), "{mode:?}");
     }
     Ok(())
+}
+
+/// A source changes all over its tables; a replica of it is stopped at a place in between, then at the end.
+async fn a_replica_stands_where_its_source_was(kind: ServerKind, gtids: bool) -> Result<()> {
+    let mut source = Server::builder(kind).name("source");
+    if !gtids {
+        source = source.option("gtid_mode", "OFF").option("enforce_gtid_consistency", "OFF");
+    }
+    let source = source.start().await?;
+    let then = Server::replica_builder(&source).name("then").start().await?;
+    then.replicate_from(&source).await?;
+    let options = harness::load::Options {
+        seed: 5,
+        transactions: Some(400),
+        ddl: false,
+        wild: 1500,
+        ..harness::load::Options::default()
+    };
+    harness::load::prepare(&source, &options).await?;
+    harness::load::fill(&source, &options, 1500).await?;
+    let before = compare::summaries(&source, &["shop"]).await?;
+    assert!(before.iter().filter(|s| s.rows > 1000).count() >= 6, "{before:?}");
+    let place = source.binlog_end().await?;
+    let report = harness::Load::start(&source, &options).finish().await?;
+    assert!(report.rolled_back > 20 && report.updated > 1000 && report.deleted > 10, "{report:?}");
+    then.replicate_until(&place).await?;
+    assert_eq!(compare::summaries(&then, &["shop"]).await?, before);
+    then.replicate_until(&source.binlog_end().await?).await?;
+    compare::must_be_equal(&source, &then, &["shop"]).await
+}
+
+#[tokio::test]
+async fn a_replica_stands_where_a_mysql_source_was() -> Result<()> {
+    a_replica_stands_where_its_source_was(ServerKind::Mysql9, true).await
+}
+
+#[tokio::test]
+async fn a_replica_stands_where_a_mysql_source_without_gtids_was() -> Result<()> {
+    a_replica_stands_where_its_source_was(ServerKind::Mysql9, false).await
+}
+
+#[tokio::test]
+async fn a_replica_stands_where_an_old_mysql_source_was() -> Result<()> {
+    a_replica_stands_where_its_source_was(ServerKind::Mysql56, true).await
+}
+
+#[tokio::test]
+async fn a_replica_stands_where_a_mariadb_source_was() -> Result<()> {
+    a_replica_stands_where_its_source_was(ServerKind::Mariadb10, true).await?;
+    a_replica_stands_where_its_source_was(ServerKind::Mariadb11, true).await
 }
