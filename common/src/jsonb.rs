@@ -11,8 +11,8 @@ mod text;
 
 pub use diff::{Diff, DiffOp, Diffs};
 pub use node::{Container, Node, Opaque};
-pub use sql::{write_diff_sql, write_sql, write_sql_value};
-pub(crate) use text::Sink;
+pub use sql::{is_text_exact, write_diff_sql, write_sql, write_sql_value};
+pub(crate) use text::{Sink, write_text_into};
 pub use text::write_text;
 
 /// A document that cannot be read, or not be written as asked.

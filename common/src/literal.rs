@@ -21,6 +21,7 @@
 //! ```
 
 mod convert;
+pub mod load;
 pub mod quote;
 mod target;
 mod writer;

@@ -15,6 +15,6 @@ pub use server::ServerFacts;
 #[cfg(test)]
 pub(crate) use server::server_for_tests;
 pub(crate) use server::version_number;
-pub use session::{Connector, Session};
+pub use session::{Connector, LoadCounts, Session};
 pub(crate) use session::{hex, ident, quote};
 pub use table::{Key, Tables, TargetColumn, TargetTable};

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::config::Server;
 use common::{Flavor, connect};
-use mysql_async::Conn;
 use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, InfileData};
 
 use super::server::ServerFacts;
 use crate::error::{ApplyError, Doing, Result};
@@ -149,6 +150,25 @@ impl Session {
         self.conn.query_first(sql.into()).await.doing(doing)
     }
 
+    /// Runs LOAD DATA LOCAL INFILE; `text` is what the file would hold, each part at most as large as the server's packets.
+    ///
+    /// # Errors
+    /// When it fails. Values that do not fit are no error here but warnings, and so are duplicates: look at the counts.
+    pub async fn load(&mut self, sql: String, text: Vec<Bytes>, doing: impl Fn() -> String) -> Result<LoadCounts> {
+        self.conn.set_infile_handler(async move {
+            let text: InfileData = Box::pin(futures_util::stream::iter(text.into_iter().map(Ok)));
+            Ok(text)
+        });
+        self.conn.query_drop(sql).await.doing(&doing)?;
+        let info = self.conn.info().into_owned();
+        LoadCounts::parse(&info).ok_or_else(|| {
+            ApplyError::refused(
+                format!("while {}: the server answers '{info}', which holds no counts", doing()),
+                "set local_infile=0 at the destination, so that rows go as INSERT",
+            )
+        })
+    }
+
     /// The server's id of this connection.
     #[must_use]
     pub fn connection_id(&self) -> u32 {
@@ -164,6 +184,32 @@ impl Session {
     /// Ends it. An error does not matter any more.
     pub async fn close(self) {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.conn.disconnect()).await;
+    }
+}
+
+/// What LOAD DATA says that it did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadCounts {
+    /// Rows in the text.
+    pub records: u64,
+    /// Rows that went because a new one took their place.
+    pub deleted: u64,
+    /// Rows that were left out.
+    pub skipped: u64,
+    /// Warnings.
+    pub warnings: u64,
+}
+
+impl LoadCounts {
+    /// From the server's `Records: 3  Deleted: 0  Skipped: 0  Warnings: 0`.
+    #[must_use]
+    pub fn parse(info: &str) -> Option<Self> {
+        let mut numbers = info.split(':').skip(1).map(|part| {
+            let digits = part.trim_start().split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+            digits.parse().ok()
+        });
+        let mut next = || numbers.next().flatten();
+        Some(Self { records: next()?, deleted: next()?, skipped: next()?, warnings: next()? })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use common::Flavor;
+use common::literal::load::{FIELD_END, FORMAT, Field, ROW_END};
 use common::literal::{ColumnWriter, LiteralError, Matching, Target, lenient};
 use common::record::Op;
 use common::row::{Cell, RowImages};
@@ -42,6 +43,17 @@ pub struct TableWriter {
     /// The same of its unique keys with columns that may be NULL.
     nullable_keys: Vec<Vec<usize>>,
     dialect: Flavor,
+}
+
+/// How rows are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adding {
+    /// They must not be there.
+    Insert,
+    /// Those that are there stay. Other errors become warnings too: whoever uses it must look at them.
+    Ignore,
+    /// They take the place of those that are there.
+    Replace,
 }
 
 /// A statement, or a list of rows that goes on as one.
@@ -150,6 +162,23 @@ impl TableWriter {
     /// # Errors
     /// When a value cannot be written.
     pub fn statements(&self, op: Op, rows: &[RowImages<'_>], room: usize, single: bool) -> Result<Vec<Statement>> {
+        self.build(op, Adding::Insert, rows, room, single)
+    }
+
+    /// Statements that add rows, as [`TableWriter::statements`].
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    pub fn adding(&self, how: Adding, rows: &[RowImages<'_>], room: usize, single: bool) -> Result<Vec<Statement>> {
+        self.build(Op::Insert, how, rows, room, single)
+    }
+
+    fn build(&self, op: Op, how: Adding, rows: &[RowImages<'_>], room: usize, single: bool) -> Result<Vec<Statement>> {
+        let (verb, modifier) = match how {
+            Adding::Insert => ("INSERT", ""),
+            Adding::Ignore => ("INSERT", " IGNORE"),
+            Adding::Replace => ("REPLACE", ""),
+        };
         let mut out: Vec<Statement> = Vec::new();
         let (mut before, mut after) = (Vec::new(), Vec::new());
         // What the open statement can be continued with: the columns of an INSERT, or a DELETE by key.
@@ -177,10 +206,10 @@ impl TableWriter {
                         last.range.end = index + 1;
                         continue;
                     }
-                    let mut rest = Vec::new();
+                    let mut rest = modifier.as_bytes().to_vec();
                     self.insert_head(&columns, &mut rest);
                     self.values(&columns, &after, &mut rest)?;
-                    let sql = self.finish("INSERT", rest, lenient_row);
+                    let sql = self.finish(verb, rest, lenient_row);
                     out.push(Statement { sql, rows: 1, range: index..index + 1 });
                     open = (!lenient_row).then_some(columns);
                 }
@@ -365,6 +394,56 @@ impl TableWriter {
             Some(out)
         };
         self.keys.iter().chain(&self.nullable_keys).filter_map(condition).collect()
+    }
+
+    /// The columns that LOAD DATA is to name for rows like this one; None if a row like this is one for INSERT.
+    #[must_use]
+    pub fn load_columns(&self, after: &[Cell<'_>]) -> Option<Vec<usize>> {
+        let columns = self.written(after);
+        let whole = columns.iter().all(|&c| !matches!(after.get(c), Some(Cell::JsonDiff(_))));
+        (whole && !columns.is_empty()).then_some(columns)
+    }
+
+    /// The LOAD DATA statement for rows with these columns.
+    #[must_use]
+    pub fn load_statement(&self, columns: &[usize], replace: bool) -> String {
+        let mut list = String::new();
+        let mut set = String::new();
+        for (i, &c) in columns.iter().enumerate() {
+            let Some(writer) = self.columns.get(c) else { continue };
+            let name = String::from_utf8_lossy(writer.quoted_name()).into_owned();
+            let comma = if i == 0 { "" } else { "," };
+            let variable = format!("@logweir{c}");
+            match writer.field_expression(&variable) {
+                None => list.push_str(&format!("{comma}{name}")),
+                Some(expression) => {
+                    list.push_str(&format!("{comma}{variable}"));
+                    set.push_str(&format!("{}{name}={expression}", if set.is_empty() { " SET " } else { "," }));
+                }
+            }
+        }
+        let duplicates = if replace { "REPLACE" } else { "IGNORE" };
+        format!("LOAD DATA LOCAL INFILE 'logweir' {duplicates} INTO TABLE {} {FORMAT} ({list}){set}", self.name)
+    }
+
+    /// Appends a row of LOAD DATA's text; false, and nothing appended, if it is one for INSERT.
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    pub fn load_row(&self, columns: &[usize], cells: &[Cell<'_>], out: &mut Vec<u8>) -> Result<bool> {
+        let start = out.len();
+        for (i, &c) in columns.iter().enumerate() {
+            let (Some(writer), Some(&cell)) = (self.columns.get(c), cells.get(c)) else { continue };
+            if i > 0 {
+                out.push(FIELD_END);
+            }
+            if writer.field(cell, out).map_err(unwritable)? == Field::No {
+                out.truncate(start);
+                return Ok(false);
+            }
+        }
+        out.push(ROW_END);
+        Ok(true)
     }
 
     /// The table's name in statements.

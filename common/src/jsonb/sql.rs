@@ -25,6 +25,14 @@ pub fn write_sql(document: &[u8], dialect: Flavor, out: &mut Vec<u8>) -> Result<
     }
 }
 
+/// Whether this dialect's JSON columns make the same document from its text.
+///
+/// # Errors
+/// [`JsonError::Malformed`]
+pub fn is_text_exact(document: &[u8], dialect: Flavor) -> Result<bool, JsonError> {
+    Ok(dialect == Flavor::MariaDb || Writer { document }.is_text_exact(Node::root(document)?)?)
+}
+
 /// As [`write_sql`], but what it appends is of type JSON: for comparisons and as a function's argument.
 ///
 /// # Errors

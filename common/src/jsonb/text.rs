@@ -42,6 +42,11 @@ pub fn write_text(document: &[u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
     write(Node::root(document)?, 0, &mut Budget::of(document), out)
 }
 
+/// As [`write_text`], into a text of another kind.
+pub(crate) fn write_text_into(document: &[u8], out: &mut impl Sink) -> Result<(), JsonError> {
+    write(Node::root(document)?, 0, &mut Budget::of(document), out)
+}
+
 pub(super) fn write(node: Node<'_>, depth: usize, budget: &mut Budget, out: &mut impl Sink) -> Result<(), JsonError> {
     if depth > DEPTH_MAX {
         return Err(JsonError::Malformed("more than 100 levels"));

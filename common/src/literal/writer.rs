@@ -23,15 +23,15 @@ pub enum Matching {
 /// Writes the values of one column of the source for one column of a destination.
 #[derive(Clone, Debug)]
 pub struct ColumnWriter {
-    table: String,
-    column: Column,
-    family: Family,
-    target: Target,
+    pub(super) table: String,
+    pub(super) column: Column,
+    pub(super) family: Family,
+    pub(super) target: Target,
     /// The destination's name in backticks.
-    quoted: Vec<u8>,
-    dialect: Flavor,
+    pub(super) quoted: Vec<u8>,
+    pub(super) dialect: Flavor,
     /// `_latin1` and the like, where the destination's character set is another one.
-    introducer: Option<String>,
+    pub(super) introducer: Option<String>,
 }
 
 impl ColumnWriter {
@@ -201,7 +201,7 @@ impl ColumnWriter {
         self.literal(value, true, out)
     }
 
-    fn decoded<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>, LiteralError> {
+    pub(super) fn decoded<'a>(&self, bytes: &'a [u8]) -> Result<Value<'a>, LiteralError> {
         decode(&self.column, bytes).map_err(|source| self.malformed(source))
     }
 
@@ -269,16 +269,7 @@ impl ColumnWriter {
             out.extend_from_slice(introducer.as_bytes());
         }
         string(bytes, out);
-        // The log lacks trailing zero bytes of fixed lengths. Servers fill up a BINARY by themselves when they write it, but neither
-        // compare so nor fill up other types.
-        let fill = match (&self.target.kind, self.family) {
-            (TargetKind::Address { bytes }, Family::Binary { .. } | Family::Text { charset: None }) => *bytes,
-            (TargetKind::Binary { bytes }, _) if condition => *bytes,
-            (TargetKind::Bytes | TargetKind::Vector, Family::Binary { bytes }) => bytes,
-            (TargetKind::Text { charset: None }, Family::Binary { bytes }) => bytes,
-            _ => 0,
-        };
-        let missing = usize::from(fill).saturating_sub(bytes.len());
+        let missing = self.missing(bytes.len(), condition);
         if missing > 0 {
             out.pop();
             for _ in 0..missing {
@@ -291,16 +282,35 @@ impl ColumnWriter {
         }
     }
 
+    /// How many zero bytes a string of this length lacks. The log leaves trailing zero bytes of fixed lengths away. Servers fill up a BINARY by
+    /// themselves when they write it, but neither compare so nor fill up other types.
+    pub(super) fn missing(&self, len: usize, condition: bool) -> usize {
+        let fill = match (&self.target.kind, self.family) {
+            (TargetKind::Address { bytes }, Family::Binary { .. } | Family::Text { charset: None }) => *bytes,
+            (TargetKind::Binary { bytes }, _) if condition => *bytes,
+            (TargetKind::Bytes | TargetKind::Vector, Family::Binary { bytes }) => bytes,
+            (TargetKind::Text { charset: None }, Family::Binary { bytes }) => bytes,
+            _ => 0,
+        };
+        usize::from(fill).saturating_sub(len)
+    }
+
+    /// The name of an ENUM's or SET's member, from 0.
+    pub(super) fn member(&self, number: usize) -> Result<&[u8], LiteralError> {
+        let member = self.column.members.get(number).ok_or_else(|| LiteralError::Unwritable {
+            table: self.table.clone(),
+            column: self.column.name.clone(),
+            value: format!("with member {}", number + 1),
+            reason: "has no name among the column's members",
+        })?;
+        Ok(member)
+    }
+
     /// The names of ENUM's or SET's members, for a string column.
     fn members(&self, numbers: impl Iterator<Item = usize>, out: &mut Vec<u8>) -> Result<(), LiteralError> {
         let mut text = Vec::new();
         for number in numbers {
-            let member = self.column.members.get(number).ok_or_else(|| LiteralError::Unwritable {
-                table: self.table.clone(),
-                column: self.column.name.clone(),
-                value: format!("with member {}", number + 1),
-                reason: "has no name among the column's members",
-            })?;
+            let member = self.member(number)?;
             if !text.is_empty() {
                 text.push(b',');
             }
@@ -313,11 +323,11 @@ impl ColumnWriter {
         Ok(())
     }
 
-    fn malformed(&self, source: ValueError) -> LiteralError {
+    pub(super) fn malformed(&self, source: ValueError) -> LiteralError {
         LiteralError::Value { table: self.table.clone(), column: self.column.name.clone(), source }
     }
 
-    fn json(&self, source: jsonb::JsonError) -> LiteralError {
+    pub(super) fn json(&self, source: jsonb::JsonError) -> LiteralError {
         LiteralError::Json { table: self.table.clone(), column: self.column.name.clone(), source }
     }
 }
