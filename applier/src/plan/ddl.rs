@@ -2,7 +2,7 @@
 
 use common::{Seq, codec};
 
-use super::choice::{Selected, selected};
+use super::choice::{Selected, choose};
 use super::planner::Planner;
 use super::step::{DdlStep, Step};
 use crate::error::{ApplyError, Result};
@@ -10,9 +10,9 @@ use crate::target::Progress;
 
 impl Planner {
     pub(super) fn ddl(&mut self, seq: Seq, payload: &[u8]) -> Result<()> {
-        let choice = selected(&self.selection, &codec::decode(payload)?)?;
         self.release_ddl(None);
         self.flush();
+        let choice = choose(&self.selection, &mut self.copies, &codec::decode(payload)?)?;
         let open = self.open(seq)?;
         if open.streamed || !open.actions.is_empty() {
             return Err(ApplyError::refused(
@@ -20,18 +20,17 @@ impl Planner {
                 "report this with the output of `logweir store dump` for this seq",
             ));
         }
-        open.ddl = Some(payload.to_vec());
-        open.ddl_selected = choice;
+        open.ddl = Some((payload.to_vec(), choice));
         Ok(())
     }
 
     /// Gives out a DDL statement that waited for what comes after it.
     pub(super) fn release_ddl(&mut self, close: Option<Progress>) {
         let Some(open) = self.open.as_mut() else { return };
-        let Some(payload) = open.ddl.take() else { return };
+        let Some((payload, choice)) = open.ddl.take() else { return };
         let part = open.ddl_parts;
         open.ddl_parts += 1;
-        let (apply, only) = match std::mem::replace(&mut open.ddl_selected, Selected::None) {
+        let (apply, only) = match choice.selected {
             Selected::All => (true, None),
             Selected::None => (false, None),
             Selected::Some(objects) => (true, Some(objects)),
@@ -39,6 +38,8 @@ impl Planner {
         let step = DdlStep {
             apply,
             only,
+            moves: choice.moves,
+            left_out: choice.left_out,
             place: open.place.clone(),
             part,
             payload,

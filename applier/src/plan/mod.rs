@@ -12,11 +12,12 @@ mod ddl;
 mod group;
 mod open;
 mod planner;
+mod snapshot;
 mod step;
 
 pub use group::Budget;
 pub use planner::Planner;
-pub use step::{Action, Change, ChunkStep, Close, DdlStep, Piece, SnapshotWork, SourceTable, Step};
+pub use step::{Action, Change, ChunkStep, Close, CopyMove, DdlStep, Piece, SnapshotWork, SourceTable, Step};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::Seq;
 use common::record::{Begin, Xid};
 
-use super::choice::Selected;
+use super::choice::Choice;
 use super::step::Action;
 use crate::error::Place;
 
@@ -19,11 +19,11 @@ pub(super) struct Open {
     pub(super) bytes: u64,
     /// A part of it was given out already.
     pub(super) streamed: bool,
-    /// A DDL statement that waits for what comes after it.
-    pub(super) ddl: Option<Vec<u8>>,
+    /// A DDL statement that waits for what comes after it, and what of it runs here.
+    pub(super) ddl: Option<(Vec<u8>, Choice)>,
     pub(super) ddl_parts: u32,
-    /// What of it is selected.
-    pub(super) ddl_selected: Selected,
+    /// Rows of it were passed over and not kept.
+    pub(super) passed_over: bool,
     /// Whether RowsMore records belong to a table that is not wanted.
     pub(super) skipping_more: bool,
 }
@@ -40,15 +40,18 @@ impl Open {
             streamed: false,
             ddl: None,
             ddl_parts: 0,
-            ddl_selected: Selected::None,
+            passed_over: false,
             skipping_more: false,
         }
     }
 }
 
-/// The rows among the actions become rows to keep, if their transaction is a prepared branch.
-pub(super) fn as_prepare(actions: Vec<Action>, prepare: Option<Xid>, seq: Seq) -> Vec<Action> {
-    let Some(xid) = prepare else { return actions };
+/// The rows among the actions become rows to keep, if their transaction is a prepared branch; else those that are passed over are gone.
+pub(super) fn as_prepare(mut actions: Vec<Action>, prepare: Option<Xid>, seq: Seq) -> Vec<Action> {
+    let Some(xid) = prepare else {
+        actions.retain(|action| !matches!(action, Action::Rows(change) if change.passed));
+        return actions;
+    };
     let mut changes = Vec::with_capacity(actions.len());
     let mut others = Vec::new();
     for action in actions {

@@ -3,15 +3,21 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::record::{Begin, Commit, CommitKind, PositionMark, RecordKind, Rows, RowsMore, SourceInfo, XaOutcome, Xid};
+use common::record::{
+    Begin, Commit, CommitKind, PositionMark, RecordKind, Rows, RowsMore, SegmentStart, SourceInfo, XaOutcome, Xid,
+};
 use common::selection::Selection;
+use common::snapshot::TableName;
 use common::{BinlogPosition, Flavor, Gtid, SchemaId, Seq, TableSchema, codec};
 
 use super::group::{Budget, Group};
 use super::open::{Open, as_prepare};
+use super::snapshot::OpenChunk;
 use super::step::{Action, Change, Close, Piece, SourceTable, Step};
 use crate::error::{ApplyError, Place, Result};
+use crate::snapshot::{Copies, Stand};
 use crate::target::{Position, Progress};
 
 /// See the module's documentation.
@@ -25,6 +31,13 @@ pub struct Planner {
     pub(super) source: Arc<SourceInfo>,
     pub(super) tables: HashMap<SchemaId, Arc<SourceTable>>,
     pub(super) open: Option<Open>,
+    /// The chunk of a snapshot whose rows are coming in.
+    pub(super) chunk: Option<OpenChunk>,
+    pub(super) copies: Copies,
+    /// The end of the last seq that ended.
+    pub(super) last: Progress,
+    /// Rows of tables that are to be copied yet.
+    passed_over: Arc<AtomicU64>,
     pub(super) group: Group,
     /// Transactions that are known to be XA PREPAREs although their end has not been read.
     pub(super) prepares: HashMap<Seq, Xid>,
@@ -43,6 +56,10 @@ impl Planner {
             budget,
             selection,
             seen: applied.seq,
+            last: applied.progress(),
+            chunk: None,
+            copies: Copies::default(),
+            passed_over: Arc::default(),
             gtid: applied.gtid.parse().ok(),
             committed_us: applied.committed_us,
             applied,
@@ -59,6 +76,24 @@ impl Planner {
     /// Tells it that the transaction `seq` ends as XA PREPARE of this branch ([`Close::WasPrepare`]).
     pub fn expect_prepare(&mut self, seq: Seq, xid: Xid) {
         self.prepares.insert(seq, xid);
+    }
+
+    /// Where copies of tables stand at `applied`, and a counter of the rows that they make superfluous.
+    pub fn with_copies(&mut self, copies: Copies, passed_over: Arc<AtomicU64>) {
+        self.copies = copies;
+        self.passed_over = passed_over;
+    }
+
+    /// What the header of a segment says, before its records: of steps before it that are applied only this is left.
+    ///
+    /// # Errors
+    /// When it does not decode.
+    pub fn segment(&mut self, header: &[u8]) -> Result<()> {
+        if self.seen == self.applied.seq && self.last.seq == self.applied.seq {
+            let start: SegmentStart = codec::decode(header)?;
+            self.copies.learn_header(&start.snapshots);
+        }
+        Ok(())
     }
 
     /// Lets a step end with this seq, so that a worker can stop exactly there.
@@ -117,7 +152,12 @@ impl Planner {
                 }
                 return Ok(());
             }
-            _ if self.applied.holds(seq) => return Ok(()),
+            _ if self.applied.holds(seq) => {
+                if kind == RecordKind::Snapshot {
+                    self.copies.learn(&codec::decode(payload)?);
+                }
+                return Ok(());
+            }
             _ => {}
         }
         let result = match kind {
@@ -128,7 +168,8 @@ impl Planner {
             RecordKind::XaOutcome => self.outcome(seq, codec::decode(payload)?),
             RecordKind::Commit => self.commit(seq, codec::decode(payload)?),
             RecordKind::PositionMark => self.mark(seq, codec::decode(payload)?),
-            RecordKind::Schema | RecordKind::SourceInfo | RecordKind::Snapshot => Ok(()),
+            RecordKind::Snapshot => self.snapshot(seq, payload),
+            RecordKind::Schema | RecordKind::SourceInfo => Ok(()),
         };
         result.map_err(|error| match &self.open {
             Some(open) => error.at(&open.place),
@@ -137,6 +178,9 @@ impl Planner {
     }
 
     fn begin(&mut self, seq: Seq, begin: Begin) -> Result<()> {
+        if let Some(open) = &self.chunk {
+            return Err(out_of_place(seq, &format!("begins although the chunk {} has not ended", open.seq())));
+        }
         if let Some(open) = &self.open {
             return Err(out_of_place(seq, &format!("begins although seq {} has not ended", open.place.seq)));
         }
@@ -158,7 +202,17 @@ impl Planner {
         let table = self.tables.get(&schema).cloned();
         let table = table
             .ok_or_else(|| out_of_place(seq, &format!("names the layout {schema}, which its segment does not hold")))?;
-        let wanted = self.selection.selects(&table.schema.database, &table.schema.table);
+        if self.chunk.is_some() {
+            return self.chunk_rows(seq, &rows, table, payload);
+        }
+        let (database, name) = (&table.schema.database, &table.schema.table);
+        let wanted = self.selection.selects(database, name);
+        let stand = self.copies.stand(database, name);
+        let passed = matches!(stand, Stand::Pending | Stand::Made | Stand::Skipped);
+        let orphans = !self.copies.is_empty();
+        if wanted && passed {
+            self.passed_over.fetch_add(row_count, Ordering::Relaxed);
+        }
         let open = self.open(seq)?;
         open.skipping_more = !wanted;
         if !wanted {
@@ -172,9 +226,11 @@ impl Planner {
             timestamp: u32::try_from(us / 1_000_000).unwrap_or(0),
             payload: payload.to_vec(),
             more: Vec::new(),
-            idempotent: false,
+            idempotent: stand == Stand::Copying,
+            passed,
+            orphans,
         };
-        open.rows += row_count;
+        open.rows += if passed { 0 } else { row_count };
         open.bytes += change.bytes() as u64;
         open.actions.push(Action::Rows(change));
         // A record whose images go on in RowsMore is given out only when the next one begins.
@@ -182,6 +238,9 @@ impl Planner {
     }
 
     fn rows_more(&mut self, seq: Seq, more: &RowsMore<'_>) -> Result<()> {
+        if self.chunk.is_some() {
+            return self.chunk_more(seq, more);
+        }
         let open = self.open(seq)?;
         if open.skipping_more {
             return Ok(());
@@ -196,9 +255,11 @@ impl Planner {
     }
 
     fn outcome(&mut self, seq: Seq, outcome: XaOutcome) -> Result<()> {
+        let passed = |stand| matches!(stand, Stand::Pending | Stand::Made | Stand::Skipped);
+        let pending: Arc<[TableName]> = self.copies.tables(passed).collect();
+        let copying: Arc<[TableName]> = self.copies.tables(|stand| stand == Stand::Copying).collect();
         let open = self.open(seq)?;
         let place = open.place.clone();
-        let (pending, copying) = (Arc::default(), Arc::default());
         open.actions.push(Action::Outcome { place, xid: outcome.xid, commit: outcome.commit, pending, copying });
         Ok(())
     }
@@ -213,9 +274,18 @@ impl Planner {
         let prepare = self.prepares.get(&seq).cloned();
         let source = self.source.clone();
         let open = self.open(seq)?;
+        let before = open.actions.len();
+        let actions = as_prepare(std::mem::take(&mut open.actions), prepare.clone(), seq);
+        if prepare.is_none() && actions.len() < before {
+            open.passed_over = true;
+            if actions.is_empty() {
+                open.bytes = 0;
+                return Ok(());
+            }
+        }
         let piece = Piece {
             opens: !open.streamed,
-            actions: as_prepare(std::mem::take(&mut open.actions), prepare, seq),
+            actions,
             close: Close::Open,
             first: open.place.clone(),
             source,
@@ -236,8 +306,8 @@ impl Planner {
         self.committed_us = open.begin.committed_us;
         // Set once: a transaction ends once.
         let _ = open.place.end.set(commit.end.clone());
+        let alone = open.actions.is_empty() && !open.streamed && !open.passed_over;
         let progress = self.progress(seq, commit.end);
-        let alone = open.actions.is_empty() && !open.streamed;
         self.release_ddl(alone.then(|| progress.clone()));
         let Some(mut open) = self.open.take() else { return Ok(()) };
         self.seen = seq;
@@ -250,11 +320,11 @@ impl Planner {
         };
         let known = self.prepares.remove(&seq);
         let close = match &prepare {
-            Some(xid) if open.streamed && known.is_none() => Close::WasPrepare(seq, xid.clone()),
+            Some(xid) if (open.streamed || open.passed_over) && known.is_none() => Close::WasPrepare(seq, xid.clone()),
             _ => Close::Commit(progress),
         };
         open.actions = as_prepare(open.actions, prepare, seq);
-        if open.streamed || open.ddl_parts > 0 {
+        if open.streamed || open.ddl_parts > 0 || matches!(close, Close::WasPrepare(..)) {
             self.flush();
             self.ready.push_back(Step::Rows(Piece {
                 opens: !open.streamed,
@@ -275,6 +345,12 @@ impl Planner {
     }
 
     fn mark(&mut self, seq: Seq, mark: PositionMark) -> Result<()> {
+        if let Some(open) = &self.chunk {
+            return Err(out_of_place(
+                seq,
+                &format!("marks a position although the chunk {} has not ended", open.seq()),
+            ));
+        }
         if let Some(open) = &self.open {
             return Err(out_of_place(seq, &format!("marks a position although seq {} has not ended", open.place.seq)));
         }
@@ -286,8 +362,10 @@ impl Planner {
         Ok(())
     }
 
-    pub(super) fn progress(&self, seq: Seq, end: BinlogPosition) -> Progress {
-        Progress { seq, end, gtid: self.gtid.clone(), committed_us: self.committed_us }
+    /// A seq ends here.
+    pub(super) fn progress(&mut self, seq: Seq, end: BinlogPosition) -> Progress {
+        self.last = Progress { seq, end, gtid: self.gtid.clone(), committed_us: self.committed_us };
+        self.last.clone()
     }
 
     pub(super) fn gather(

@@ -49,6 +49,10 @@ pub struct Change {
     pub more: Vec<u8>,
     /// Its table is being copied: a row is put in place by its key whether it is there or not, and one to delete may be missing.
     pub idempotent: bool,
+    /// Its table is yet to be copied, so it counts only if its transaction is a prepared branch, which may end after that.
+    pub(crate) passed: bool,
+    /// Other tables of this destination are not copied yet: a row may refer to one that is not here.
+    pub orphans: bool,
 }
 
 impl Change {
@@ -165,8 +169,12 @@ pub struct DdlStep {
     pub source: Arc<SourceInfo>,
     /// Whether to run it; if not (nothing of it is selected), only the position moves.
     pub apply: bool,
-    /// Of a DROP of several objects, those that are selected, if not all are.
+    /// Of a DROP of several objects, those that are selected (and here), if not all are; of a RENAME, the old and the new name in turn of those that are here.
     pub only: Option<Vec<(String, String)>>,
+    /// Tables under copy that it renames or drops: what is remembered of their copies goes along, in the transaction that moves the position.
+    pub moves: Vec<CopyMove>,
+    /// Why it is not run although its object is selected: an incident that an operator must know of.
+    pub left_out: Option<String>,
     /// Move the position there when done; None if more of the same transaction follows.
     pub close: Option<Progress>,
     /// The position before it.
@@ -205,6 +213,15 @@ pub struct SnapshotWork {
     pub progress: Progress,
     /// Who wrote it.
     pub source: Arc<SourceInfo>,
+}
+
+/// A statement of the source renames or drops a table that is being copied here, or is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyMove {
+    /// Its name so far.
+    pub from: TableName,
+    /// Its new name; None if it was dropped.
+    pub to: Option<TableName>,
 }
 
 /// What a worker executes.

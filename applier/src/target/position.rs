@@ -89,6 +89,12 @@ impl Position {
         Some(joined)
     }
 
+    /// The end of the last source transaction.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress { seq: self.seq, end: self.end.clone(), gtid: self.gtid.parse().ok(), committed_us: self.committed_us }
+    }
+
     /// Whether this seq is applied.
     #[must_use]
     pub fn holds(&self, seq: Seq) -> bool {

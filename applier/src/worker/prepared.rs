@@ -122,6 +122,8 @@ impl Worker {
                             payload,
                             more: Vec::new(),
                             idempotent: false,
+                            passed: false,
+                            orphans: false,
                         });
                     }
                     Some(RecordKind::RowsMore) => {
