@@ -17,6 +17,7 @@ pub mod gtid;
 pub mod jsonb;
 pub mod literal;
 pub mod metrics;
+pub mod pack;
 pub mod position;
 pub mod record;
 pub mod row;

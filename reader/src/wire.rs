@@ -6,15 +6,18 @@
 
 mod auth;
 mod dump;
+mod query;
 mod tls;
 mod transport;
 
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use common::config::{Host, Server};
 
 pub use dump::{DumpFrom, DumpRequest};
-use transport::Transport;
+pub use query::{ResultColumn, TextRow};
+use transport::{Payload, Transport};
 
 /// What can go wrong on the connection.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +77,14 @@ pub struct Wire {
     sequence: u8,
     /// The server's version, as its greeting says it.
     version: String,
+    /// How long the server may be silent while an answer is awaited.
+    patience: Duration,
+    /// The prepared statement whose rows are being read.
+    statement: Option<u32>,
 }
+
+/// For answers that come at once; slow queries need more ([`Wire::set_patience`]).
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longest payload of one packet; longer ones go on in the next.
 const PACKET_BYTES_MAX: usize = 0xff_ffff;
@@ -91,7 +101,7 @@ impl Wire {
         };
         let transport = Transport::connect(&server.url.host, timeout)
             .map_err(|source| WireError::Io { host: host.clone(), source })?;
-        let mut wire = Self { transport, host, sequence: 0, version: String::new() };
+        let mut wire = Self { transport, host, sequence: 0, version: String::new(), patience: PATIENCE, statement: None };
         auth::login(&mut wire, server)?;
         Ok(wire)
     }
@@ -150,20 +160,26 @@ impl Wire {
 
     /// Reads one packet, waiting for it; for the handshake and answers.
     fn read_packet(&mut self) -> Result<Vec<u8>, WireError> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let payload = self.await_payload()?;
+        let (sequence, packet) = self.transport.take(payload);
+        let packet = packet.to_vec();
+        self.sequence = sequence.wrapping_add(1);
+        Ok(packet)
+    }
+
+    /// Waits for a packet, as long as the server is not silent for longer than our patience.
+    fn await_payload(&mut self) -> Result<Payload, WireError> {
+        let mut deadline = Instant::now() + self.patience;
         loop {
             match self.transport.packet() {
-                Ok(Some(range)) => {
-                    let (sequence, packet) = self.transport.take(range);
-                    let packet = packet.to_vec();
-                    self.sequence = sequence.wrapping_add(1);
-                    return Ok(packet);
-                }
+                Ok(Some(payload)) => return Ok(payload),
                 Ok(None) => {
                     if Instant::now() > deadline {
                         return Err(self.io(std::io::ErrorKind::TimedOut.into()));
                     }
-                    self.transport.wait(Duration::from_secs(1)).map_err(|source| self.io(source))?;
+                    if self.transport.wait(Duration::from_secs(1), None).map_err(|source| self.io(source))? {
+                        deadline = Instant::now() + self.patience;
+                    }
                 }
                 Err(source) => return Err(self.io(source)),
             }
@@ -199,7 +215,15 @@ impl Wire {
     /// # Errors
     /// [`WireError::Io`]
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, WireError> {
-        self.transport.wait(timeout).map_err(|source| self.io(source))
+        self.wait_or(timeout, None)
+    }
+
+    /// The same, until `bell` can be read.
+    ///
+    /// # Errors
+    /// [`WireError::Io`]
+    pub fn wait_or(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>) -> Result<bool, WireError> {
+        self.transport.wait(timeout, bell).map_err(|source| self.io(source))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ impl Transport {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.poll(PollFlags::POLLOUT, WRITE_TIMEOUT)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.poll(PollFlags::POLLOUT, WRITE_TIMEOUT, None)?,
                 Err(error) => return Err(error),
             }
         }
@@ -112,13 +112,13 @@ impl Transport {
                 _ => Ok(()),
             };
             match flushed {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.poll(PollFlags::POLLOUT, WRITE_TIMEOUT)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.poll(PollFlags::POLLOUT, WRITE_TIMEOUT, None)?,
                 other => return other,
             }
         }
     }
 
-    fn poll(&self, flags: PollFlags, timeout: Duration) -> io::Result<()> {
+    fn poll(&self, flags: PollFlags, timeout: Duration, bell: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let socket = match &self.stream {
             Stream::Plain(stream) => stream.as_fd(),
             Stream::Unix(stream) => stream.as_fd(),
@@ -126,18 +126,20 @@ impl Transport {
             Stream::Gone => return Err(ErrorKind::NotConnected.into()),
         };
         let millis = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(socket, flags)], millis) {
+        let mut both = [PollFd::new(socket, flags), PollFd::new(bell.unwrap_or(socket), PollFlags::POLLIN)];
+        let fds = if bell.is_some() { both.as_mut_slice() } else { both.split_at_mut(1).0 };
+        match poll(fds, millis) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Waits for bytes; says whether there are some.
-    pub(super) fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
+    /// Waits for bytes, or until `bell` can be read; says whether there are bytes.
+    pub(super) fn wait(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>) -> io::Result<bool> {
         if self.read_some()? {
             return Ok(true);
         }
-        self.poll(PollFlags::POLLIN, timeout)?;
+        self.poll(PollFlags::POLLIN, timeout, bell)?;
         self.read_some()
     }
 
@@ -172,6 +174,16 @@ impl Transport {
             if !self.read_some()? {
                 return Ok(None);
             }
+        }
+    }
+
+    /// The first byte of a payload that [`Transport::packet`] found.
+    #[inline]
+    pub(super) fn peek(&self, payload: &Payload) -> Option<u8> {
+        match payload {
+            Payload::Buffer(range, _) if range.is_empty() => None,
+            Payload::Buffer(range, _) => self.buffer.get(range.start).copied(),
+            Payload::Large(_) => self.large.first().copied(),
         }
     }
 
