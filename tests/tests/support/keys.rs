@@ -25,7 +25,12 @@ const PORTABLE: &[Table] = &[
     table("plain", "id INT NOT NULL PRIMARY KEY", "id", "i"),
     table("negative", "id BIGINT NOT NULL PRIMARY KEY", "id", "(i - 150) * 61489146912365"),
     table("lowest", "id BIGINT NOT NULL PRIMARY KEY", "id", "-9223372036854775807 - 1 + i * 30744573456182586"),
-    table("unsigned", "id BIGINT UNSIGNED NOT NULL PRIMARY KEY", "id", "18446744073709551615 - CAST(i AS UNSIGNED) * 61489146912365172"),
+    table(
+        "unsigned",
+        "id BIGINT UNSIGNED NOT NULL PRIMARY KEY",
+        "id",
+        "18446744073709551615 - CAST(i AS UNSIGNED) * 61489146912365172",
+    ),
     table("composite", "a SMALLINT NOT NULL, b INT UNSIGNED NOT NULL, PRIMARY KEY (a, b)", "a, b", "i % 7 - 3, i * 13"),
     table(
         "three",
