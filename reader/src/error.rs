@@ -47,6 +47,15 @@ pub enum ReaderError {
         #[source]
         source: RowError,
     },
+    /// Rows of a SELECT that cannot be packed.
+    #[error("the source's table {table}: {source}")]
+    Pack {
+        /// `database.table`
+        table: String,
+        /// Why.
+        #[source]
+        source: common::pack::PackError,
+    },
     /// The stream holds what must not be passed over in silence, or comes in an order that makes no sense.
     #[error("{position}: {detail}")]
     Stream {
@@ -103,6 +112,26 @@ impl ReaderError {
             ReaderError::Event { source: EventError::Checksum { .. }, .. } => true,
             ReaderError::Silent { .. } | ReaderError::Ended => true,
             _ => false,
+        }
+    }
+
+    /// The number of the server's error, if a server refused a query.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            ReaderError::Query { source: mysql_async::Error::Server(error), .. } => Some(error.code),
+            _ => None,
+        }
+    }
+
+    /// What the server says, without what was asked; else all of it.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            ReaderError::Query { source: mysql_async::Error::Server(error), .. } => {
+                format!("error {}: {}", error.code, error.message)
+            }
+            other => other.to_string(),
         }
     }
 

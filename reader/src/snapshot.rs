@@ -4,9 +4,15 @@
 //! [`desk`]; [`windows`] are what the follower remembers meanwhile.
 
 pub mod catalog;
+pub mod chunk;
 pub mod definition;
 pub mod desk;
+mod hold;
+pub mod link;
+pub mod marks;
 pub mod objects;
 pub mod run;
+pub mod spans;
+pub mod table;
 pub mod throttle;
 pub(crate) mod windows;

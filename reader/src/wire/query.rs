@@ -91,9 +91,9 @@ impl Wire {
     ///
     /// # Errors
     /// Any [`WireError`]; a protocol error if a result is still being read, or if the statement has none.
-    pub fn select(&mut self, sql: &str) -> Result<Vec<ResultColumn>, WireError> {
+    pub fn select(&mut self, sql: impl AsRef<[u8]>) -> Result<Vec<ResultColumn>, WireError> {
         self.must_be_free()?;
-        self.command(COM_STMT_PREPARE, sql.as_bytes())?;
+        self.command(COM_STMT_PREPARE, sql.as_ref())?;
         let packet = self.read_packet()?;
         let (statement, columns, parameters) = match packet.as_slice() {
             [0xff, ..] => return Err(server_error(&packet)),
