@@ -11,5 +11,10 @@
 //! ```
 
 mod copies;
+mod make;
+mod indexes;
+mod existing;
+pub mod states;
+pub mod load;
 
 pub use copies::{Copies, Remembered, Stand, TableStand};

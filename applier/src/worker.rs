@@ -6,16 +6,16 @@ mod pieces;
 mod prepared;
 mod rows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use common::config::{OnDivergence, Write};
+use common::config::{OnDivergence, Snapshot, Write};
 use common::record::Xid;
+use common::snapshot::TableName;
 use common::{SchemaId, Seq};
 
 use crate::counters::Counters;
 use crate::error::{Place, Result};
-use crate::plan::DdlStep;
 use crate::target::{Connector, OwnerLock, Position, PositionStore, Progress, Session, Tables};
 use crate::write::sql::{SqlState, TableWriter};
 use crate::write::{Route, Routes};
@@ -66,6 +66,10 @@ pub struct Worker {
     ddl: Option<Session>,
     /// The next part number of a prepared branch that is being kept, by encoded xid.
     part: u32,
+    /// What to do about objects of a snapshot.
+    copying: Arc<Snapshot>,
+    /// Tables whose secondary indexes are not built yet; None until asked for.
+    deferred: Option<HashSet<TableName>>,
 }
 
 impl Worker {
@@ -96,12 +100,27 @@ impl Worker {
             sql_until: Seq::NONE,
             ddl: None,
             part: 0,
+            copying: Arc::default(),
+            deferred: None,
         }
     }
 
     /// The session, to read positions on.
     pub fn session(&mut self) -> &mut Session {
         &mut self.session
+    }
+
+    /// What the configuration says about objects of a snapshot.
+    pub fn use_snapshot(&mut self, options: Arc<Snapshot>) {
+        self.copying = options;
+    }
+
+    pub(crate) fn snapshot_options(&self) -> Arc<Snapshot> {
+        self.copying.clone()
+    }
+
+    pub(crate) fn deferred_mut(&mut self) -> &mut Option<HashSet<TableName>> {
+        &mut self.deferred
     }
 
     /// Goes on from a position that was read anew.
@@ -207,11 +226,6 @@ impl Worker {
         self.tables.forget();
         self.writers.clear();
         self.routes.forget(false);
-    }
-
-    /// Whether triggers here do not fire on what we write: row events leave them alone.
-    pub(crate) fn triggers_stay_silent(&self, step: &DdlStep) -> bool {
-        self.routes.may_use_events() && step.source.flavor == self.session.facts.flavor
     }
 
     /// Ends the connection.

@@ -25,7 +25,7 @@ const UTF8MB4_GENERAL_CI: u16 = 45;
 const UTF8MB4_0900_AI_CI: u16 = 255;
 
 /// The variables to set: name and value as SQL.
-pub(super) fn variables(
+pub(crate) fn variables(
     context: &SessionContext,
     source: &SourceInfo,
     to: &ServerFacts,
@@ -130,7 +130,7 @@ const DELICATE: &[&str] = &[
 ];
 
 /// Sets the session up for one statement.
-pub(super) async fn enter(session: &mut Session, variables: &[(&'static str, String)], database: &[u8]) -> Result<()> {
+pub(crate) async fn enter(session: &mut Session, variables: &[(&'static str, String)], database: &[u8]) -> Result<()> {
     let setting = || "setting up the session of a DDL statement".to_owned();
     let mut names = Vec::new();
     let mut plain = Vec::new();

@@ -7,10 +7,12 @@
 //! After a crash or a lost connection an intent row is found. If the objects still look as they did, the statement has not run: 2. If
 //! not, it has: 3. A statement that a lost connection left running is waited for first, by a named lock that its connection holds.
 
-mod context;
+pub(crate) mod context;
+pub(crate) mod definer;
 mod fingerprint;
+pub mod guard;
 mod mode;
-mod rewrite;
+pub(crate) mod rewrite;
 
 use common::codec;
 use common::record::{Ddl, DdlKind};
@@ -19,7 +21,8 @@ use common::sql::excerpt;
 use crate::counters::Counters;
 use crate::error::{ApplyError, Result};
 use crate::plan::DdlStep;
-use crate::target::{Session, hex, quote};
+use crate::snapshot::states;
+use crate::target::{ServerFacts, Session, hex, quote};
 use crate::worker::Worker;
 use fingerprint::{Fingerprint, changed};
 
@@ -46,12 +49,7 @@ impl Worker {
         if !step.apply {
             return self.finish_ddl(step).await;
         }
-        if ddl.kind == DdlKind::CreateTrigger && !self.triggers_stay_silent(step) {
-            let object = changed(&ddl).next().map(|o| format!("{}.{}", o.database, o.name)).unwrap_or_default();
-            tracing::warn!(trigger = %object, "not created: rows are written as SQL here, and it would fire on them");
-            self.positions().record(self.session(), step.place.seq, "trigger not created", &object, &text).await?;
-            return self.finish_ddl(step).await;
-        }
+        self.build_indexes_of(&ddl).await?;
         let mut session = self.ddl_session().await?;
         let before = self.intent(step, &ddl, &mut session).await?;
         let now = Fingerprint::take(&mut session, &ddl).await?;
@@ -120,14 +118,25 @@ impl Worker {
         let text = excerpt(ddl.statement);
         let variables = context::variables(&ddl.context, &step.source, &session.facts)?;
         context::enter(session, &variables, ddl.database).await?;
+        let dialect = rewrite::dialect(&ddl.context, step.source.flavor);
+        let word = replica_word(&session.facts);
         let statement = match (instead, &step.only) {
             (Some(statement), _) => statement,
+            (None, Some(pairs)) if ddl.kind == DdlKind::RenameTable => rewrite::rename_only(pairs),
             (None, Some(objects)) => {
                 let objects: Vec<_> = objects.iter().map(|(d, n)| (d.as_str(), n.as_str())).collect();
                 rewrite::drop_only(drop_word(ddl.kind).unwrap_or("TABLE"), &objects)
             }
             (None, None) => {
-                rewrite::collations(ddl, step.source.flavor, &session.facts).unwrap_or_else(|| ddl.statement.to_vec())
+                let statement = rewrite::collations(ddl.statement, dialect, &session.facts);
+                let statement = statement.unwrap_or_else(|| ddl.statement.to_vec());
+                // Neither may do here what it has done at the source.
+                let quiet = match ddl.kind {
+                    DdlKind::CreateTrigger => guard::guarded(&statement, dialect),
+                    DdlKind::CreateEvent => guard::resting(&statement, dialect, word),
+                    _ => None,
+                };
+                quiet.unwrap_or(statement)
             }
         };
         let running = || format!("running the source's statement: {text}");
@@ -135,7 +144,6 @@ impl Worker {
         session.run(statement, running).await?;
         if matches!(ddl.kind, DdlKind::CreateEvent | DdlKind::AlterEvent) {
             // Its work arrives as rows; `logweir cutover` switches it on.
-            let word = if session.facts.is(common::Flavor::MySql, (8, 2, 0)) { "REPLICA" } else { "SLAVE" };
             for object in changed(ddl) {
                 let name = format!("{}.{}", crate::target::ident(&object.database), crate::target::ident(&object.name));
                 session.run("SET SESSION sql_mode='', character_set_client=utf8mb4", running).await?;
@@ -153,13 +161,26 @@ impl Worker {
         let Some(progress) = &step.close else { return Ok(()) };
         self.session().run("BEGIN", || "finishing a DDL statement".into()).await?;
         self.move_position(progress).await?;
+        let id = self.positions().identity;
+        for sql in states::moved_sql(&id, &step.moves) {
+            self.session().run(sql, || "taking along what is remembered of copies".into()).await?;
+        }
+        if let Some(why) = &step.left_out {
+            let ddl: Ddl<'_> = codec::decode(&step.payload)?;
+            let object = changed(&ddl).next().map(|o| format!("{}.{}", o.database, o.name)).unwrap_or_default();
+            let detail = format!("{why}: {}", excerpt(ddl.statement));
+            self.positions().record(self.session(), step.place.seq, "statement not run", &object, &detail).await?;
+        }
+        if !step.moves.is_empty() {
+            *self.deferred_mut() = None;
+        }
         self.clear_intent(progress.seq).await?;
         self.session().run("COMMIT", || "finishing a DDL statement".into()).await?;
         Ok(())
     }
 
     /// A connection for DDL, on which no earlier statement of ours is still running.
-    async fn ddl_session(&mut self) -> Result<Session> {
+    pub(crate) async fn ddl_session(&mut self) -> Result<Session> {
         if let Some(session) = self.take_ddl_session() {
             return Ok(session);
         }
@@ -174,6 +195,11 @@ impl Worker {
         }
         Ok(session)
     }
+}
+
+/// What this server calls a replica in statements about events.
+pub(crate) fn replica_word(facts: &ServerFacts) -> &'static str {
+    if facts.is(common::Flavor::MySql, (8, 2, 0)) { "REPLICA" } else { "SLAVE" }
 }
 
 fn drop_word(kind: DdlKind) -> Option<&'static str> {

@@ -13,6 +13,7 @@ use common::snapshot::{ObjectKind, ObjectName, RunId, TableName};
 
 use super::{Remembered, Stand, TableStand};
 use crate::error::Result;
+use crate::plan::CopyMove;
 use crate::target::{Identity, Session, hex, quote};
 
 /// What stood at the destination when a run began.
@@ -116,10 +117,12 @@ pub async fn read(session: &mut Session, id: &Identity) -> Result<Remembered> {
     let table = id.table("snapshot");
     let sql = format!("SELECT run FROM {table} WHERE {} AND kind='run' AND part=0 ORDER BY run", id.condition());
     let runs: Vec<RunId> = session.rows(sql, doing).await?;
-    type Row = (RunId, String, String, String, u64, u64);
+    type Row = (RunId, String, String, String, u64, u64, u64);
     let sql = format!(
         "SELECT t.run, t.of_database, t.name, t.state, t.rows_estimate, \
          (SELECT CAST(COALESCE(SUM(p.row_count), 0) AS UNSIGNED) FROM {table} p WHERE p.pipeline=t.pipeline AND p.destination=t.destination \
+          AND p.kind=t.kind AND p.of_database=t.of_database AND p.name=t.name), \
+         (SELECT CAST(COALESCE(SUM(p.byte_count), 0) AS UNSIGNED) FROM {table} p WHERE p.pipeline=t.pipeline AND p.destination=t.destination \
           AND p.kind=t.kind AND p.of_database=t.of_database AND p.name=t.name) \
          FROM {table} t WHERE t.pipeline={} AND t.destination={} AND t.kind='table' AND t.part=0 ORDER BY t.run, t.of_database, t.name",
         quote(&id.pipeline),
@@ -127,10 +130,10 @@ pub async fn read(session: &mut Session, id: &Identity) -> Result<Remembered> {
     );
     let rows: Vec<Row> = session.rows(sql, doing).await?;
     let mut tables = Vec::with_capacity(rows.len());
-    for (run, database, table, state, rows_estimate, rows) in rows {
+    for (run, database, table, state, rows_estimate, rows, bytes) in rows {
         let stand = stand_of(&state)?;
         if stand != Stand::Done || runs.contains(&run) {
-            tables.push(TableStand { run, table: TableName { database, table }, stand, rows, rows_estimate });
+            tables.push(TableStand { run, table: TableName { database, table }, stand, rows, rows_estimate, bytes });
         }
     }
     Ok(Remembered { runs, tables })
@@ -304,4 +307,29 @@ pub(super) fn nothing_brought_sql(id: &Identity, object: &ObjectName) -> String 
 /// A statement that changes columns of an object's row; `set` is the text between SET and WHERE.
 pub(super) fn update_sql(id: &Identity, object: &ObjectName, set: &str) -> String {
     format!("UPDATE {} SET {set} WHERE {} AND part=0", id.table("snapshot"), place(id, object))
+}
+
+/// Statements that take along what is remembered of tables that were renamed or dropped at the source.
+pub(crate) fn moved_sql(id: &Identity, moves: &[CopyMove]) -> Vec<String> {
+    let table = id.table("snapshot");
+    let mut out = Vec::new();
+    // By way of a kind of their own, for names may be exchanged.
+    for (i, step) in moves.iter().enumerate() {
+        let from = place(id, &table_object(&step.from));
+        out.push(match step.to {
+            Some(_) => format!("UPDATE {table} SET kind='moving {i}' WHERE {from}"),
+            None => format!("DELETE FROM {table} WHERE {from}"),
+        });
+    }
+    for (i, step) in moves.iter().enumerate() {
+        let Some(to) = &step.to else { continue };
+        out.push(format!("DELETE FROM {table} WHERE {}", place(id, &table_object(to))));
+        out.push(format!(
+            "UPDATE {table} SET kind='table', of_database={}, name={} WHERE {} AND kind='moving {i}'",
+            quote(&to.database),
+            quote(&to.table),
+            id.condition()
+        ));
+    }
+    out
 }

@@ -16,5 +16,5 @@ pub use server::ServerFacts;
 pub(crate) use server::server_for_tests;
 pub(crate) use server::version_number;
 pub use session::{Connector, LoadCounts, Session};
-pub(crate) use session::{hex, ident, quote};
+pub(crate) use session::{ROW_SQL_MODE, hex, ident, quote, quote_text};
 pub use table::{Key, Tables, TargetColumn, TargetTable};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::config::Server;
+use common::sql::Dialect;
 use common::{Flavor, connect};
 use mysql_async::prelude::{FromRow, Queryable};
 use mysql_async::{Conn, InfileData};
@@ -70,6 +71,9 @@ impl Connector {
             set.push_str(", show_gipk_in_create_table_and_information_schema=ON");
         }
         session.run(set, || "setting up the session at the destination".into()).await?;
+        // The triggers that we have made do nothing then.
+        let guard = format!("SET {}=1", crate::ddl::guard::VARIABLE);
+        session.run(guard, || "setting up the session at the destination".into()).await?;
         let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
         session.run(isolation, || "setting up the session at the destination".into()).await?;
         Ok(session)
@@ -227,6 +231,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     }
     out.push('\'');
     out
+}
+
+/// A text in quotes, where only a plain string may stand (an account's name).
+pub(crate) fn quote_text(text: &str, dialect: Dialect) -> String {
+    let text = if dialect.backslash_escapes { text.replace('\\', "\\\\") } else { text.to_owned() };
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// A text as a literal that no `sql_mode` and no character set can misread.

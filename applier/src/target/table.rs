@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::session::{Session, ident, quote};
+use crate::ddl::guard;
 use crate::error::{ApplyError, Result};
 
 /// A column of the destination's table.
@@ -47,7 +48,7 @@ pub struct TargetTable {
     pub keys: Vec<Key>,
     /// Unique keys with columns that may be NULL: no row can be found by them, but a new one may meet another there.
     pub nullable_keys: Vec<Key>,
-    /// Names of its triggers.
+    /// Names of its triggers that would fire on what we write: those that we have made do not.
     pub triggers: Vec<String>,
     /// Storage engine.
     pub engine: String,
@@ -159,9 +160,12 @@ async fn read(session: &mut Session, database: &str, name: &str) -> Result<Targe
     let triggers: Vec<String> = session
         .rows(
             format!(
-                "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema={} AND event_object_table={}",
+                "SELECT trigger_name FROM information_schema.triggers WHERE event_object_schema={} AND event_object_table={} \
+                 AND LEFT(action_statement, {})<>{}",
                 quote(database),
-                quote(name)
+                quote(name),
+                guard::BEFORE.len(),
+                quote(guard::BEFORE)
             ),
             asking,
         )
