@@ -5,11 +5,14 @@
 //! came from SQL stand in it as they are ("opaque"): text cannot tell them apart, which is why there is [`write_sql`] beside [`write_text`].
 
 mod diff;
+mod encode;
 mod node;
+mod parse;
 mod sql;
 mod text;
 
 pub use diff::{Diff, DiffOp, Diffs};
+pub use encode::encode;
 pub use node::{Container, Node, Opaque};
 pub use sql::{is_text_exact, write_diff_sql, write_sql, write_sql_value};
 pub(crate) use text::{Sink, write_text_into};
@@ -26,6 +29,9 @@ pub enum JsonError {
         "the JSON document holds a value of type {0} for which there is no SQL expression; apply this table by row events"
     )]
     Opaque(u8),
+    /// Text that is no JSON, or none that a document can hold.
+    #[error("the text is no JSON: {0}")]
+    Text(&'static str),
 }
 
 #[cfg(test)]

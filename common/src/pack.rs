@@ -7,8 +7,12 @@
 //! The session that selects must be the reader's snapshot session: no conversion of character sets, time zone UTC, no PAD_CHAR_TO_FULL_LENGTH.
 
 mod column;
+mod decimal;
 mod error;
+mod members;
 mod row;
+mod step;
+mod temporal;
 
 pub use column::{ColumnDefinition, column, select_expression};
 pub use error::{Malformed, PackError};
