@@ -27,6 +27,7 @@ pub mod selection;
 pub mod seq;
 pub mod snapshot;
 pub mod sql;
+pub mod sql_mode;
 pub mod telemetry;
 pub mod value;
 

@@ -26,7 +26,6 @@ pub struct InformationSchema {
     version: String,
     /// By database and table; right until a statement names the table.
     known: HashMap<(String, String), TableSchema>,
-    collations: HashMap<String, u16>,
 }
 
 impl InformationSchema {
@@ -41,10 +40,10 @@ impl InformationSchema {
             return Err(ReaderError::Source("no connection to ask for layouts".to_owned()));
         };
         // Idle for hours, it may have been closed by the source: a second attempt is on a new connection.
-        match Definition::read(session, &mut self.collations, map.database, map.table) {
+        match Definition::read(session, map.database, map.table) {
             Err(error) if error.is_transient() => {
                 *session = Session::open(server)?;
-                Definition::read(session, &mut self.collations, map.database, map.table)
+                Definition::read(session, map.database, map.table)
             }
             other => other,
         }

@@ -1,6 +1,8 @@
 //! What we ask the source by SQL: who it is, what it still has, and whether it is set up so that it can be followed.
 
 mod checks;
+mod collations;
+pub(crate) mod table;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use mysql_async::{Conn, Row};
 
 use crate::error::ReaderError;
 pub use checks::check;
+pub use collations::Collations;
 
 /// The state of a source.
 #[derive(Debug, Clone)]
@@ -44,11 +47,12 @@ pub struct Facts {
 pub struct Session {
     runtime: tokio::runtime::Runtime,
     conn: Conn,
+    collations: Collations,
 }
 
 const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'server_uuid', 'server_id', 'log_bin', \
      'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'gtid_mode', 'log_bin_compress', 'log_slave_updates', 'log_replica_updates', \
-     'binlog_checksum', 'gtid_domain_id')";
+     'binlog_checksum', 'gtid_domain_id', 'innodb_native_foreign_keys')";
 
 /// A query to the source takes no longer than this, or the source counts as unreachable.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,7 +67,7 @@ impl Session {
             ReaderError::Source(format!("this system gives no resources for a connection: {error}"))
         })?;
         let conn = runtime.block_on(connect::open(server)).map_err(|error| ReaderError::Connect(Box::new(error)))?;
-        Ok(Self { runtime, conn })
+        Ok(Self { runtime, conn, collations: Collations::default() })
     }
 
     /// The rows of a query.
@@ -83,6 +87,17 @@ impl Session {
     /// [`ReaderError::Query`]
     pub fn text(&mut self, what: &'static str, query: &str) -> Result<Option<String>, ReaderError> {
         Ok(self.rows(what, query)?.first().and_then(|row| text(row, 0)))
+    }
+
+    /// The ids of its collations; asked for once in a session.
+    ///
+    /// # Errors
+    /// [`ReaderError::Query`]
+    pub fn collations(&mut self) -> Result<&Collations, ReaderError> {
+        let mut collations = std::mem::take(&mut self.collations);
+        let known = collations.know(self);
+        self.collations = collations;
+        known.map(|()| &self.collations)
     }
 
     /// Looks at the source.

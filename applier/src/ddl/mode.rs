@@ -1,55 +1,10 @@
 //! `sql_mode` as a bitmap of the source, in the words of the destination.
 
 use common::Flavor;
+use common::sql_mode::{MARIADB, OLD, SHARED};
 
 use crate::error::{ApplyError, Result};
 use crate::target::ServerFacts;
-
-/// Bits that both families share (sql/system_variables.h of MySQL, sql/sql_class.h of MariaDB).
-const SHARED: &[(u32, &str)] = &[
-    (0, "REAL_AS_FLOAT"),
-    (1, "PIPES_AS_CONCAT"),
-    (2, "ANSI_QUOTES"),
-    (3, "IGNORE_SPACE"),
-    (5, "ONLY_FULL_GROUP_BY"),
-    (6, "NO_UNSIGNED_SUBTRACTION"),
-    (7, "NO_DIR_IN_CREATE"),
-    (18, "ANSI"),
-    (19, "NO_AUTO_VALUE_ON_ZERO"),
-    (20, "NO_BACKSLASH_ESCAPES"),
-    (21, "STRICT_TRANS_TABLES"),
-    (22, "STRICT_ALL_TABLES"),
-    (23, "NO_ZERO_IN_DATE"),
-    (24, "NO_ZERO_DATE"),
-    (25, "ALLOW_INVALID_DATES"),
-    (26, "ERROR_FOR_DIVISION_BY_ZERO"),
-    (27, "TRADITIONAL"),
-    (29, "HIGH_NOT_PRECEDENCE"),
-    (30, "NO_ENGINE_SUBSTITUTION"),
-    (31, "PAD_CHAR_TO_FULL_LENGTH"),
-];
-
-/// Bits that MySQL 8 dropped and MariaDB still has; those of other products only stand for shared ones, which are set beside them.
-const OLD: &[(u32, &str)] = &[
-    (8, "POSTGRESQL"),
-    (9, "ORACLE"),
-    (10, "MSSQL"),
-    (11, "DB2"),
-    (12, "MAXDB"),
-    (13, "NO_KEY_OPTIONS"),
-    (14, "NO_TABLE_OPTIONS"),
-    (15, "NO_FIELD_OPTIONS"),
-    (16, "MYSQL323"),
-    (17, "MYSQL40"),
-    (28, "NO_AUTO_CREATE_USER"),
-];
-
-const MARIADB: &[(u32, &str)] = &[
-    (4, "IGNORE_BAD_TABLE_OPTIONS"),
-    (32, "EMPTY_STRING_IS_NULL"),
-    (33, "SIMULTANEOUS_ASSIGNMENT"),
-    (34, "TIME_ROUND_FRACTIONAL"),
-];
 
 /// Of MySQL 8.
 const TIME_TRUNCATE_FRACTIONAL: u32 = 32;

@@ -1,25 +1,26 @@
 //! One table's definition as information_schema tells it, and whether it fits a TABLE_MAP.
 
-use std::collections::HashMap;
-
+use common::pack::ColumnDefinition;
 use common::schema::{KeyPart, LayoutOrigin};
 use common::{Flavor, TableSchema};
 
 use crate::error::ReaderError;
 use crate::event::table_map::TableMap;
-use crate::source::{Session, text};
+use crate::source::Session;
+use crate::source::table::{self, PRIMARY, TableInfo};
 
 /// A table's definition.
 #[derive(Debug)]
 pub(super) struct Definition {
     /// Seconds since 1970 of its creation or last rebuild.
     pub(super) created: u64,
-    columns: Vec<ColumnDefinition>,
+    columns: Vec<Named>,
     primary_key: Vec<(String, u32)>,
 }
 
+/// What a definition adds to a column of a TABLE_MAP.
 #[derive(Debug)]
-struct ColumnDefinition {
+struct Named {
     name: String,
     /// `DATA_TYPE`, like `varchar`.
     data_type: String,
@@ -30,82 +31,44 @@ struct ColumnDefinition {
     visible: bool,
 }
 
-/// A text as an SQL literal, for a session with any sql_mode: in hexadecimal.
-fn literal(text: &str) -> String {
-    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    format!("CONVERT(x'{hex}' USING utf8)")
+impl Named {
+    fn new(definition: ColumnDefinition) -> Self {
+        let ColumnDefinition { name, data_type, column_type, collation_id, extra, .. } = definition;
+        let binary = matches!(
+            data_type.as_str(),
+            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob"
+                // MariaDB logs these as BINARY or VARBINARY.
+                | "uuid" | "inet6" | "inet4" | "vector"
+        );
+        let lower = column_type.to_ascii_lowercase();
+        Self {
+            name,
+            unsigned: lower.contains(" unsigned") || lower.contains(" zerofill"),
+            collation: if binary && collation_id == 0 { 63 } else { collation_id },
+            members: members(&column_type),
+            visible: !extra.to_ascii_uppercase().contains("INVISIBLE"),
+            data_type,
+        }
+    }
 }
-
-/// ER_NO_SUCH_TABLE.
-const NO_SUCH_TABLE: u16 = 1146;
 
 impl Definition {
     /// Asks for it; None if there is no such table.
-    pub(super) fn read(
-        session: &mut Session,
-        collations: &mut HashMap<String, u16>,
-        database: &str,
-        table: &str,
-    ) -> Result<Option<Self>, ReaderError> {
-        if collations.is_empty() {
-            let rows = session.rows(
-                "reading its collations",
-                "SELECT collation_name, id FROM information_schema.collations WHERE id IS NOT NULL",
-            )?;
-            collations.extend(rows.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?.parse().ok()?))));
-        }
-        // The binlog is ahead of what other sessions see: a statement that made or altered the table may not be committed yet. Opening the table
-        // waits for its metadata lock.
-        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
-        let open = format!("SELECT 1 FROM {}.{} LIMIT 0", quoted(database), quoted(table));
-        match session.rows("waiting for a table's definition", &open) {
-            Err(ReaderError::Query { source: mysql_async::Error::Server(error), .. })
-                if error.code == NO_SUCH_TABLE =>
-            {
-                return Ok(None);
-            }
+    pub(super) fn read(session: &mut Session, database: &str, table: &str) -> Result<Option<Self>, ReaderError> {
+        match table::open(session, database, table, "1") {
+            Ok(false) => return Ok(None),
             // What only may not be read (1142) still tells its definition.
             Err(error) if error.is_transient() => return Err(error),
-            Ok(_) | Err(_) => {}
+            Ok(true) | Err(_) => {}
         }
-        let (database, table) = (literal(database), literal(table));
-        let of = format!("WHERE table_schema = {database} AND table_name = {table}");
-        let query = format!("SELECT COALESCE(UNIX_TIMESTAMP(create_time), 0) FROM information_schema.tables {of}");
-        let Some(created) = session.text("reading a table's definition", &query)? else { return Ok(None) };
-        let query = format!(
-            "SELECT column_name, data_type, column_type, collation_name, extra FROM information_schema.columns {of} ORDER BY ordinal_position"
-        );
-        let columns = session.rows("reading a table's definition", &query)?;
-        let columns = columns
-            .iter()
-            .map(|row| {
-                let column_type = text(row, 2).unwrap_or_default();
-                let collation = text(row, 3).and_then(|name| collations.get(&name).copied());
-                let data_type = text(row, 1).unwrap_or_default().to_ascii_lowercase();
-                let binary = matches!(
-                    data_type.as_str(),
-                    "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob"
-                        // MariaDB logs these as BINARY or VARBINARY.
-                        | "uuid" | "inet6" | "inet4" | "vector"
-                );
-                let lower = column_type.to_ascii_lowercase();
-                ColumnDefinition {
-                    name: text(row, 0).unwrap_or_default(),
-                    unsigned: lower.contains(" unsigned") || lower.contains(" zerofill"),
-                    collation: collation.unwrap_or(if binary { 63 } else { 0 }),
-                    members: members(&column_type),
-                    visible: !text(row, 4).unwrap_or_default().to_ascii_uppercase().contains("INVISIBLE"),
-                    data_type,
-                }
-            })
-            .collect();
-        let query = format!(
-            "SELECT column_name, COALESCE(sub_part, 0) FROM information_schema.statistics {of} AND index_name = 'PRIMARY' ORDER BY seq_in_index"
-        );
-        let key = session.rows("reading a table's primary key", &query)?;
-        let primary_key = key.iter().filter_map(|row| Some((text(row, 0)?, text(row, 1)?.parse().ok()?))).collect();
-        let created = created.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0);
-        Ok(Some(Self { created, columns, primary_key }))
+        let Some(info) = TableInfo::read(session, database, table)? else { return Ok(None) };
+        let primary = info.keys.into_iter().find(|key| key.name == PRIMARY);
+        let parts = primary.into_iter().flat_map(|key| key.parts);
+        Ok(Some(Self {
+            created: info.created,
+            columns: info.columns.into_iter().map(Named::new).collect(),
+            primary_key: parts.filter_map(|part| Some((part.column?, part.prefix))).collect(),
+        }))
     }
 
     /// The layout of `map` with these names; or what does not fit.
