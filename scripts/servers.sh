@@ -152,6 +152,8 @@ get_mydumper() {
     fetch_debs unstable "$into/root" mydumper
     wrap mydumper usr/bin/mydumper
     wrap mydumper usr/bin/myloader
+    # Its client library loads ways of authentication from a folder that is fixed when it is built, unless told.
+    sed -i '/^root=/a for d in "$root"/usr/lib/*/libmariadb3/plugin; do export MARIADB_PLUGIN_DIR="$d"; done' "$into"/bin/my*
     "$into/bin/mydumper" --version >"$into/version.out" 2>&1 || die "mydumper does not start: $(tail -n 3 "$into/version.out")"
     grep -oE '[0-9]+\.[0-9]+\.[0-9]+(-[0-9]+)?' "$into/version.out" | head -n 1 >"$into/VERSION"
     rm "$into/version.out"

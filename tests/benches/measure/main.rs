@@ -4,6 +4,7 @@
 //! what each case measures and what came out.
 
 mod apply;
+mod copy;
 mod latency;
 mod machine;
 mod memory;
@@ -18,7 +19,7 @@ use clap::{Parser, ValueEnum};
 use report::Report;
 use std::path::PathBuf;
 
-/// Measures the reader, the store, the latency, the memory and the appliers.
+/// Measures the reader, the store, the latency, the memory, the appliers and the copy.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 pub(crate) struct Args {
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     /// Repeats what is short this many times and shows the best; other programs on the machine only ever make it slower.
     #[arg(long, default_value_t = 3, value_name = "N")]
     repeat: u32,
-    /// Only these workloads of the case `reader`, by the beginning of their names.
+    /// Only these workloads of the cases `reader` and `copy`, by the beginning of their names.
     #[arg(long, value_name = "NAME")]
     workload: Vec<String>,
     /// Keeps the loaded sources of `reader` and `memory` here, and uses them again in the next run.
@@ -63,6 +64,8 @@ enum Case {
     Memory,
     /// Catching up with a backlog: rows per second of one applier.
     Apply,
+    /// Full copy of a filled source, against `mysqldump | mysql`, mydumper and `LOAD DATA`.
+    Copy,
 }
 
 impl Args {
@@ -94,6 +97,7 @@ async fn main() -> Result<()> {
             Case::Latency => latency::measure(&args).await?,
             Case::Memory => memory::measure(&args).await?,
             Case::Apply => apply::measure(&args).await?,
+            Case::Copy => copy::measure(&args).await?,
         };
         report.add(lines);
     }

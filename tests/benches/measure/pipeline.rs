@@ -29,12 +29,21 @@ pub(crate) struct Destination<'a> {
 impl Pipeline {
     /// Follows `source` from `start` on. Connections are not encrypted, as those of the programs that we compare with.
     pub(crate) fn new(source: &Server, start: &str, destinations: &[Destination<'_>]) -> Result<Pipeline> {
+        Self::with(source, &format!("start = \"{start}\"\n[snapshot]\nmode = \"none\""), destinations)
+    }
+
+    /// Copies `source`, by so many connections, and follows it from there.
+    pub(crate) fn copying(source: &Server, threads: u64, destinations: &[Destination<'_>]) -> Result<Pipeline> {
+        Self::with(source, &format!("[snapshot]\nmode = \"full\"\nthreads = {threads}"), destinations)
+    }
+
+    fn with(source: &Server, lines: &str, destinations: &[Destination<'_>]) -> Result<Pipeline> {
         let parent = crate::machine::output_dir();
         std::fs::create_dir_all(&parent).with_context(|| format!("while creating {}", parent.display()))?;
         let dir = TempDir::with_prefix_in("pipeline-", &parent).context("while creating a pipeline's folder")?;
         let mut text = format!(
-            "name = \"bench\"\n[source]\nurl = \"{}\"\ntls = {{ mode = \"disabled\" }}\ninclude = [\"bench.*\"]\nstart = \"{start}\"\n\
-            [snapshot]\nmode = \"none\"\n[store]\ndir = \"store\"\n",
+            "name = \"bench\"\n[source]\nurl = \"{}\"\ntls = {{ mode = \"disabled\" }}\ninclude = [\"bench.*\"]\n{lines}\n\
+            [store]\ndir = \"store\"\n",
             source.url("root")
         );
         let nobody = [Destination { name: "nobody", url: source.url("root"), write: "auto" }];

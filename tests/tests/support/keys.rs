@@ -41,7 +41,7 @@ const PORTABLE: &[Table] = &[
     table("amount", "id DECIMAL(30,10) NOT NULL PRIMARY KEY", "id", "(i - 150) * 12345678.9012345678"),
     table("real_number", "id DOUBLE NOT NULL PRIMARY KEY", "id", "(i - 150) / 7e0"),
     table("small_number", "id FLOAT NOT NULL PRIMARY KEY", "id", "(i - 150) / 7e0"),
-    table("bytes", "id BINARY(8) NOT NULL PRIMARY KEY", "id", "UNHEX(SUBSTR(SHA1(i), 1, 16))"),
+    table("bytes", "id BINARY(8) NOT NULL PRIMARY KEY", "id", "UNHEX(SUBSTR(SHA2(i, 256), 1, 16))"),
     table("bytes_zero", "id BINARY(4) NOT NULL PRIMARY KEY", "id", "UNHEX(CONCAT(LPAD(HEX(i), 4, '0'), '0000'))"),
     table(
         "variable",
@@ -139,7 +139,7 @@ const MODERN: &[Table] = &[
     ),
     table(
         "generated_key",
-        "id INT NOT NULL, s INT AS (id % 7) STORED NOT NULL, PRIMARY KEY (id), UNIQUE KEY s (s, id)",
+        "id INT NOT NULL, s INT AS (id % 7) STORED, PRIMARY KEY (id), UNIQUE KEY s (s, id)",
         "id",
         "i",
     ),
@@ -148,6 +148,7 @@ const MODERN: &[Table] = &[
 ];
 
 const OF_MYSQL9: &[Table] = &[
+    table("generated_keys", "id INT NOT NULL, s INT AS (id % 7) STORED NOT NULL, UNIQUE KEY s (s, id)", "id", "i"),
     table("newest", "id VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci NOT NULL PRIMARY KEY", "id", WORD),
     table(
         "newest_as",
@@ -182,7 +183,7 @@ const OF_MYSQL9: &[Table] = &[
 
 const OF_MARIADB: &[Table] = &[
     table("network", "id INET6 NOT NULL PRIMARY KEY", "id", "CONCAT('2001:db8::', HEX(i * 7919 % 65536))"),
-    table("named", "id UUID NOT NULL PRIMARY KEY", "id", "UNHEX(SUBSTR(SHA1(i), 1, 32))"),
+    table("named", "id UUID NOT NULL PRIMARY KEY", "id", "UNHEX(SUBSTR(SHA2(i, 256), 1, 32))"),
     table("unseen", "id INT NOT NULL PRIMARY KEY, hidden INT INVISIBLE", "id, hidden", "i, i * 3"),
     table("downwards", "a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a DESC, b)", "a, b", "i % 9, i"),
     table("packed", "id INT NOT NULL PRIMARY KEY, t TEXT COMPRESSED", "id, t", "i, REPEAT('packed ', 50)"),
