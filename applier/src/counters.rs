@@ -1,6 +1,7 @@
 //! What an applier counts, for `status` and metrics.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,12 @@ pub struct Counters {
     pub retries: AtomicU64,
     /// Rows overwritten or skipped by `on_divergence`.
     pub diverged: AtomicU64,
+    /// Rows of chunks committed.
+    pub snapshot_rows: AtomicU64,
+    /// Bytes of their images.
+    pub snapshot_bytes: AtomicU64,
+    /// Row changes of tables that were to be copied yet, which the copy made superfluous.
+    pub passed_over: Arc<AtomicU64>,
 }
 
 impl Counters {

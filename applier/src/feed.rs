@@ -53,6 +53,9 @@ impl Feed {
     ) -> Result<Self> {
         let mut tail = Tail::open(dir)?;
         tail.seek_segment_of(from)?;
+        if let Some(header) = tail.segment_header().filter(|header| !header.blob.is_empty()) {
+            planner.segment(&header.blob)?;
+        }
         let (demand, wanted) = sync::sync_channel(1);
         let (out, steps) = mpsc::channel(1);
         let read = move || {

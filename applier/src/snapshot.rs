@@ -11,10 +11,12 @@
 //! ```
 
 mod copies;
-mod make;
-mod indexes;
 mod existing;
-pub mod states;
+mod first;
+mod indexes;
 pub mod load;
+pub(crate) mod loaders;
+mod make;
+pub mod states;
 
 pub use copies::{Copies, Remembered, Stand, TableStand};

@@ -16,7 +16,7 @@ use common::{SchemaId, Seq};
 
 use crate::counters::Counters;
 use crate::error::{Place, Result};
-use crate::target::{Connector, OwnerLock, Position, PositionStore, Progress, Session, Tables};
+use crate::target::{Connector, Ledger, OwnerLock, Position, PositionStore, Progress, Session, Tables};
 use crate::write::sql::{SqlState, TableWriter};
 use crate::write::{Route, Routes};
 
@@ -52,10 +52,8 @@ pub struct Worker {
     sql: SqlState,
     /// Writers of SQL by layout, each with the route that it was made for.
     writers: HashMap<SchemaId, (Arc<Route>, Arc<TableWriter>)>,
-    /// Where our position row stands.
-    at: Seq,
-    /// Seqs above it that are applied too (left by parallel workers).
-    beyond: Vec<(u64, u64)>,
+    /// What our position row says, and is to say beside loaders.
+    ledger: Ledger,
     /// The format description that this session knows.
     announced: Vec<u8>,
     /// The open destination transaction has its position row moved on already.
@@ -93,8 +91,7 @@ impl Worker {
             routes: Routes::new(options.write),
             sql: SqlState::default(),
             writers: HashMap::new(),
-            at: position.seq,
-            beyond: position.beyond.clone(),
+            ledger: Ledger::new(position),
             announced: Vec::new(),
             advanced: false,
             sql_until: Seq::NONE,
@@ -125,14 +122,21 @@ impl Worker {
 
     /// Goes on from a position that was read anew.
     pub fn stand_at(&mut self, position: &Position) {
-        self.at = position.seq;
-        self.beyond.clone_from(&position.beyond);
+        self.ledger = Ledger::new(position);
     }
 
-    /// Where it stands: the last committed seq.
+    /// Where it stands: everything up to this seq is committed.
     #[must_use]
     pub fn at(&self) -> Seq {
-        self.at
+        self.ledger.low()
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.ledger
     }
 
     /// Up to which seq the row that failed as a row event is searched for with SQL.
@@ -169,26 +173,22 @@ impl Worker {
 
     /// The statement that moves our position row to `to`; [`Worker::check_moved`] wants what it found, [`Worker::moved`] follows the COMMIT.
     pub(crate) fn advance_sql(&self, to: &Progress) -> String {
-        self.positions.advance_sql(self.at, to, &self.beyond_after(to.seq))
+        let (low, beyond) = self.ledger.target(to);
+        self.positions.advance_sql((self.ledger.low(), self.ledger.beyond()), &low, &beyond)
     }
 
     pub(crate) fn check_moved(&self, found: u64) -> Result<()> {
-        self.positions.check_moved(self.at, found)
+        self.positions.check_moved(self.ledger.low(), found)
     }
 
     /// Locks our position row in the open transaction.
     pub(crate) async fn hold_position(&mut self) -> Result<()> {
-        self.positions.hold(&mut self.session, self.at).await
-    }
-
-    fn beyond_after(&self, seq: Seq) -> Vec<(u64, u64)> {
-        self.beyond.iter().copied().filter(|&(_, end)| end > seq.0).collect()
+        self.positions.hold(&mut self.session, self.ledger.low()).await
     }
 
     /// The position is committed there.
     pub(crate) fn moved(&mut self, to: &Progress) {
-        self.at = to.seq;
-        self.beyond.retain(|&(_, end)| end > to.seq.0);
+        self.ledger.moved(to);
     }
 
     pub(crate) fn positions(&self) -> PositionStore {

@@ -6,10 +6,14 @@ use std::time::Instant;
 
 use common::Seq;
 use common::control::{ApplierStatus, ErrorSeen, Lag, Place, ServerSeen, State, Totals, WriteSeen, now_us};
+use common::snapshot::{SnapshotStep, TableName};
 
+use super::progress::CopyProgress;
 use crate::counters::{Counters, Rate};
 use crate::error::ApplyError;
 use crate::feed::FeedStats;
+use crate::plan::CopyMove;
+use crate::snapshot::Remembered;
 use crate::target::{Position, Progress, ServerFacts};
 use crate::write::Way;
 
@@ -25,6 +29,7 @@ pub struct Board {
 struct Inner {
     status: ApplierStatus,
     rate: Rate,
+    copies: CopyProgress,
 }
 
 impl Board {
@@ -37,7 +42,11 @@ impl Board {
             state_since_us: now_us(),
             ..ApplierStatus::default()
         };
-        Self { counters, feed, inner: Mutex::new(Inner { status, rate: Rate::default() }) }
+        Self {
+            counters,
+            feed,
+            inner: Mutex::new(Inner { status, rate: Rate::default(), copies: CopyProgress::default() }),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -91,6 +100,22 @@ impl Board {
         place.committed_us = progress.committed_us;
     }
 
+    pub(super) fn remembered(&self, remembered: &Remembered) {
+        self.inner().copies.remembered(remembered);
+    }
+
+    pub(super) fn snapshot_step(&self, step: &SnapshotStep) {
+        self.inner().copies.step(step);
+    }
+
+    pub(super) fn chunk_loaded(&self, table: &TableName, rows: u64, bytes: u64) {
+        self.inner().copies.chunk(table, rows, bytes);
+    }
+
+    pub(super) fn copies_moved(&self, moves: &[CopyMove]) {
+        self.inner().copies.moved(moves);
+    }
+
     /// The last applied seq.
     #[must_use]
     pub fn applied(&self) -> Seq {
@@ -126,6 +151,7 @@ impl Board {
         inner.status.rows_per_second = rows;
         inner.status.transactions_per_second = transactions;
         inner.status.totals = totals;
+        inner.status.snapshot = inner.copies.seen();
         inner.status.clone()
     }
 }
@@ -156,6 +182,18 @@ impl Board {
         metrics::counter!("logweir_applier_reconnects_total").absolute(totals.reconnects);
         metrics::counter!("logweir_applier_retries_total").absolute(totals.retries);
         metrics::counter!("logweir_applier_diverged_rows_total").absolute(totals.diverged);
+        let copy = status.snapshot.clone().unwrap_or_default();
+        metrics::counter!("logweir_snapshot_loaded_rows_total").absolute(Counters::get(&self.counters.snapshot_rows));
+        metrics::counter!("logweir_snapshot_loaded_bytes_total").absolute(Counters::get(&self.counters.snapshot_bytes));
+        metrics::counter!("logweir_snapshot_passed_over_rows_total")
+            .absolute(Counters::get(&self.counters.passed_over));
+        metrics::gauge!("logweir_snapshot_running").set(if status.snapshot.is_some() { 1.0 } else { 0.0 });
+        metrics::gauge!("logweir_snapshot_tables").set(copy.tables as f64);
+        metrics::gauge!("logweir_snapshot_tables_done").set(copy.tables_done as f64);
+        metrics::gauge!("logweir_snapshot_rows").set(copy.rows as f64);
+        metrics::gauge!("logweir_snapshot_rows_estimate").set(copy.rows_estimate as f64);
+        metrics::gauge!("logweir_snapshot_rows_per_second").set(copy.rows_per_second);
+        metrics::gauge!("logweir_snapshot_seconds_left").set(copy.seconds_left.unwrap_or(f64::NAN));
         metrics::gauge!("logweir_applied_seq").set(status.position.seq as f64);
         metrics::gauge!("logweir_applier_lag_seconds").set(status.lag.seconds.unwrap_or(f64::NAN));
         metrics::gauge!("logweir_applier_lag_bytes").set(status.lag.bytes.unwrap_or(0) as f64);

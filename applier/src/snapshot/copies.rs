@@ -58,6 +58,8 @@ pub struct TableStand {
     pub rows: u64,
     /// Rows that the source's statistics say, for people.
     pub rows_estimate: u64,
+    /// Bytes of their images, for people.
+    pub bytes: u64,
 }
 
 /// What the destination remembers of runs: those that have begun here and not ended, and every table that is not done, also of runs that have ended

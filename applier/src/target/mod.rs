@@ -1,6 +1,7 @@
 //! The destination: its server, our session on it, its tables, and the position that it keeps for us.
 
 mod collation;
+mod flight;
 mod lock;
 mod position;
 mod server;
@@ -9,6 +10,7 @@ mod table;
 
 pub(crate) use collation::collation_name;
 pub use collation::{Mapped, collation_for};
+pub(crate) use flight::{Ledger, LoaderRow};
 pub use lock::OwnerLock;
 pub use position::{Identity, LoaderMove, Position, PositionStore, Progress};
 pub use server::ServerFacts;

@@ -72,7 +72,8 @@ impl Position {
     /// The rows of all workers as one: the highest `seq`, and what is applied above it.
     #[must_use]
     pub fn join(rows: &[Position]) -> Option<Position> {
-        let mut joined = rows.iter().max_by_key(|row| row.seq)?.clone();
+        // Of equals the first: worker 0's, whose end of the binlog counts.
+        let mut joined = rows.iter().reduce(|best, row| if row.seq > best.seq { row } else { best })?.clone();
         let mut ranges: Vec<_> = rows.iter().flat_map(|row| row.beyond.iter().copied()).collect();
         ranges.sort_unstable();
         joined.beyond.clear();
@@ -300,11 +301,11 @@ impl PositionStore {
 
     /// The statement that moves our row on (SYSDATE, because `BINLOG` sets what NOW() is to the time of its events); [`PositionStore::check_moved`] then wants one row found.
     #[must_use]
-    pub fn advance_sql(&self, from: Seq, to: &Progress, beyond: &[(u64, u64)]) -> String {
+    pub fn advance_sql(&self, from: (Seq, &[(u64, u64)]), to: &Progress, beyond: &[(u64, u64)]) -> String {
         let gtid = to.gtid.as_ref().map(ToString::to_string).unwrap_or_default();
         format!(
             "UPDATE {} SET seq={}, beyond='{}', binlog_file={}, binlog_offset={}, gtid={}, committed_us={}, \
-             applied_at=SYSDATE(6) WHERE {} AND worker={} AND seq={} AND store={}",
+             applied_at=SYSDATE(6) WHERE {} AND worker={} AND seq={} AND beyond='{}' AND store={}",
             self.identity.table("position"),
             to.seq,
             print_ranges(beyond),
@@ -314,9 +315,79 @@ impl PositionStore {
             to.committed_us,
             self.identity.condition(),
             self.worker,
-            from,
+            from.0,
+            print_ranges(from.1),
             quote(&self.identity.store)
         )
+    }
+
+    /// Writes the joined position into our row and removes those of loaders of an earlier life, together.
+    ///
+    /// # Errors
+    /// When the destination refuses.
+    pub async fn collapse(&self, session: &mut Session, joined: &Position) -> Result<()> {
+        let id = &self.identity;
+        let (table, whose) = (id.table("position"), id.condition());
+        let sql = format!(
+            "BEGIN; UPDATE {table} SET seq={}, beyond='{}', applied_at=SYSDATE(6) WHERE {whose} AND worker=0; \
+             DELETE FROM {table} WHERE {whose} AND worker>0; COMMIT",
+            joined.seq,
+            print_ranges(&joined.beyond)
+        );
+        session.run(sql, || "joining the positions of loaders at the destination".into()).await?;
+        Ok(())
+    }
+
+    /// Makes a loader's row anew: it has loaded nothing. `life` is no two loaders' the same: who holds an earlier row of this number finds none.
+    ///
+    /// # Errors
+    /// When the destination refuses.
+    pub async fn begin_loader(&self, session: &mut Session, life: u64) -> Result<()> {
+        let id = &self.identity;
+        let sql = format!(
+            "REPLACE INTO {} (pipeline, destination, worker, store, seq, beyond, binlog_file, binlog_offset, gtid, committed_us) \
+             VALUES ({}, {}, {}, {}, 0, '', '', 0, '', {life})",
+            id.table("position"),
+            quote(&id.pipeline),
+            quote(&id.destination),
+            self.worker,
+            quote(&id.store)
+        );
+        session.run(sql, || "writing a loader's position at the destination".into()).await?;
+        Ok(())
+    }
+
+    /// How a loader's row moves from what it says to what it is to say.
+    #[must_use]
+    pub fn loader_move(&self, life: u64, from: &[(u64, u64)], to: &[(u64, u64)]) -> LoaderMove {
+        let id = &self.identity;
+        let sql = format!(
+            "UPDATE {} SET beyond='{}', applied_at=SYSDATE(6) WHERE {} AND worker={} AND committed_us={life} AND beyond='{}' AND store={}",
+            id.table("position"),
+            print_ranges(to),
+            id.condition(),
+            self.worker,
+            print_ranges(from),
+            quote(&id.store)
+        );
+        LoaderMove { sql, worker: self.worker }
+    }
+
+    /// Whether a loader's row holds this seq: its COMMIT came through although the answer did not. Waits for a transaction that still holds the row.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn loader_holds(&self, session: &mut Session, seq: Seq) -> Result<bool> {
+        let id = &self.identity;
+        let sql = format!(
+            "SELECT beyond FROM {} WHERE {} AND worker={} FOR UPDATE",
+            id.table("position"),
+            id.condition(),
+            self.worker
+        );
+        let found: Option<String> = session.first(sql, || "reading a loader's position".into()).await?;
+        let ranges = found.as_deref().and_then(parse_ranges).unwrap_or_default();
+        Ok(ranges.iter().any(|&(start, end)| start <= seq.0 && seq.0 <= end))
     }
 
     /// Checks the count of [`PositionStore::advance_sql`].
