@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use common::control::{ErrorSeen, ReaderStatus, State, now_us};
+use common::control::{Answer, ErrorSeen, ReaderStatus, Request, State, now_us};
 
 use crate::follow::{Counts, Progress};
+use crate::snapshot::desk::Desk;
+use crate::snapshot::run::Scheduler;
 
 /// The window over which rates are taken.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
@@ -18,6 +20,14 @@ pub struct Board {
     inner: Mutex<Inner>,
     stop: AtomicBool,
     pause: AtomicBool,
+    copying: RwLock<Option<Copying>>,
+}
+
+/// Who copies.
+#[derive(Debug)]
+struct Copying {
+    desk: Desk,
+    scheduler: Scheduler,
 }
 
 #[derive(Debug)]
@@ -42,7 +52,12 @@ impl Board {
             ..ReaderStatus::default()
         };
         let inner = Inner { status, samples: VecDeque::new(), level: false, blocked: false };
-        Self { inner: Mutex::new(inner), stop: AtomicBool::new(false), pause: AtomicBool::new(false) }
+        Self {
+            inner: Mutex::new(inner),
+            stop: AtomicBool::new(false),
+            pause: AtomicBool::new(false),
+            copying: RwLock::new(None),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -70,6 +85,25 @@ impl Board {
     #[must_use]
     pub fn pausing(&self) -> bool {
         self.pause.load(Ordering::Relaxed)
+    }
+
+    /// Snapshots are looked after from now on.
+    pub fn set_copying(&self, desk: Desk, scheduler: Scheduler) {
+        *self.copying.write().unwrap_or_else(PoisonError::into_inner) = Some(Copying { desk, scheduler });
+    }
+
+    /// Nobody looks after them any more. Waits for a request in hand.
+    pub fn take_copying(&self) -> Option<Scheduler> {
+        self.copying.write().unwrap_or_else(PoisonError::into_inner).take().map(|copying| copying.scheduler)
+    }
+
+    /// Answers a request about snapshots; blocks, perhaps for as long as a query at the source takes.
+    #[must_use]
+    pub fn request(&self, request: Request) -> Answer {
+        match &*self.copying.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(copying) => copying.scheduler.request(request),
+            None => Answer::Refused { reason: "the reader is starting, or stopping".into() },
+        }
     }
 
     /// Changes the status.
@@ -151,13 +185,26 @@ impl Board {
         if let Some(seconds) = status.lag.seconds {
             metrics::gauge!("logweir_lag_seconds").set(seconds);
         }
+        let (tables, done) = status.snapshot.map_or((0, 0), |snapshot| (snapshot.tables, snapshot.tables_done));
+        metrics::gauge!("logweir_snapshot_tables").set(tables as f64);
+        metrics::gauge!("logweir_snapshot_tables_done").set(done as f64);
+        if let Some(copying) = &*self.copying.read().unwrap_or_else(PoisonError::into_inner) {
+            let (rows, bytes) = copying.desk.appended();
+            metrics::counter!("logweir_snapshot_rows_total").absolute(rows);
+            metrics::counter!("logweir_snapshot_bytes_total").absolute(bytes);
+        }
     }
 
     /// The status for `logweir status`.
     #[must_use]
     pub fn status(&self) -> ReaderStatus {
+        let snapshot = {
+            let copying = self.copying.read().unwrap_or_else(PoisonError::into_inner);
+            copying.as_ref().and_then(|copying| copying.scheduler.seen())
+        };
         let inner = self.lock();
         let mut status = inner.status.clone();
+        status.snapshot = snapshot;
         if inner.blocked && status.state == State::Running {
             status.state = State::Blocked;
         }

@@ -3,6 +3,8 @@
 //! It does no I/O but handing frames over. It never resumes inside a transaction: after a broken connection the unfinished transaction is dropped
 //! ([`Follower::reconnect`]) and comes again whole. A GTID joins the set when its transaction ends, not when it is announced.
 
+mod attend;
+mod chunk;
 mod output;
 mod positions;
 mod rows;
@@ -14,6 +16,7 @@ mod tests;
 
 use common::record::{Begin, Commit, CommitKind};
 use common::record::{RecordKind, SegmentStart};
+use common::snapshot::SnapshotState;
 use common::{BinlogPosition, Flavor, Gtid, GtidSet, codec};
 
 use crate::error::ReaderError;
@@ -24,6 +27,7 @@ use crate::event::query::Query;
 use crate::event::rows::RowsEvent;
 use crate::event::xa::XaPrepare;
 use crate::event::{Checksum, Event, EventError, FLAG_IGNORABLE, Header, kind};
+use attend::Attending;
 pub use output::{Identity, Message, Output, Progress};
 use positions::parse_heartbeat_v2;
 pub use tables::{Entry, Layouts, Tables};
@@ -93,8 +97,12 @@ pub struct Follower {
     /// Following by GTID, the source begins with the file that holds the oldest transaction that we lack, which may be one that we have read in part:
     /// until the first transaction comes, what the source says of positions is behind `place`.
     catching_up: bool,
+    /// `at` is known, and not only counted on from the head of a file of which the source does not say how long it is.
+    at_is_exact: bool,
     /// Reused, so that a commit allocates nothing.
     commit: Commit,
+    /// The threads that copy, and what they wait for.
+    attending: Attending,
 }
 
 /// What a caller should know about an event.
@@ -112,6 +120,7 @@ impl Follower {
     /// A follower that goes on at `place`.
     #[must_use]
     pub fn new(flavor: Flavor, place: Place, tables: Tables, output: Output) -> Self {
+        let desk = output.desk().clone();
         let commit = Commit { end: BinlogPosition::default(), kind: CommitKind::Commit, row_count: 0 };
         Self {
             flavor,
@@ -126,7 +135,9 @@ impl Follower {
             output,
             counts: Counts::default(),
             catching_up: false,
+            at_is_exact: false,
             commit,
+            attending: Attending::new(desk),
         }
     }
 
@@ -146,7 +157,9 @@ impl Follower {
     pub fn reconnect(&mut self, flavor: Flavor, by_gtid: bool) -> Result<(), ReaderError> {
         self.flavor = flavor;
         self.drop_unfinished()?;
+        self.lost();
         self.at = self.place.position.clone();
+        self.at_is_exact = false;
         self.format = None;
         self.checksum = Checksum::Off;
         self.catching_up = by_gtid;
@@ -483,13 +496,13 @@ impl From<ReaderError> for Failure {
 }
 
 /// The state of the source for a segment's header.
-fn segment_start(place: &Place, epoch: u64) -> Result<Vec<u8>, codec::CodecError> {
+fn segment_start(place: &Place, epoch: u64, snapshots: SnapshotState) -> Result<Vec<u8>, codec::CodecError> {
     codec::encode(&SegmentStart {
         epoch,
         position: place.position.clone(),
         gtids: place.gtids.clone(),
         committed_us: place.committed_us,
-        snapshots: common::snapshot::SnapshotState::default(),
+        snapshots,
     })
 }
 

@@ -92,7 +92,7 @@ async fn serve(pipeline: Pipeline) -> anyhow::Result<Ended> {
 
     let of_socket = board.clone();
     let _served = tokio::select! {
-        served = control::serve(&socket, move |request| std::future::ready(answer(&of_socket, request))) => served?,
+        served = control::serve(&socket, move |request| answer(of_socket.clone(), request)) => served?,
         result = &mut ended => return Ok(result.context("the reader's thread is gone")??),
     };
     if let Some(address) = metrics {
@@ -119,14 +119,16 @@ async fn serve(pipeline: Pipeline) -> anyhow::Result<Ended> {
     }
 }
 
-fn answer(board: &Board, request: Request) -> Answer {
+async fn answer(board: Arc<Board>, request: Request) -> Answer {
     match request {
         Request::Status => return Answer::Reader(Box::new(board.status())),
         Request::Pause => board.pause(true),
         Request::Resume => board.pause(false),
         Request::Stop => board.stop(),
         Request::Snapshot { .. } | Request::CancelSnapshot | Request::Tune { .. } => {
-            return Answer::Refused { reason: "this reader takes no snapshot requests yet".into() };
+            // It may ask the source.
+            let answered = tokio::task::spawn_blocking(move || board.request(request)).await;
+            return answered.unwrap_or_else(|error| Answer::Refused { reason: error.to_string() });
         }
     }
     Answer::Done

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use common::codec::{self, CodecError};
-use common::record::{Begin, Commit, PositionMark, RecordKind, SegmentStart, SourceInfo};
+use common::record::{Begin, Commit, Ddl, PositionMark, RecordKind, SegmentStart, SourceInfo};
+use common::snapshot::{SnapshotState, SnapshotStep};
 use common::{Seq, TableSchema};
 use store::{StoreError, Tail};
 
 use crate::error::ReaderError;
 use crate::follow::Place;
+use crate::snapshot::desk::DdlEvent;
 
 /// What a store says about its source.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,10 @@ pub struct Resume {
     pub source: Option<SourceInfo>,
     /// The newest layouts in the last segment, by database and table.
     pub layouts: HashMap<(String, String), TableSchema>,
+    /// How far snapshots are.
+    pub snapshots: SnapshotState,
+    /// DDL that came while a run was unfinished: whether it was acted upon, nobody knows.
+    pub ddl: Vec<DdlEvent>,
 }
 
 impl Resume {
@@ -47,6 +53,9 @@ impl Resume {
             Err(error) => return Err(error.into()),
         }
         let mut begin = None;
+        // A chunk counts once its seq has ended.
+        let mut step = None;
+        let mut ddl = Vec::new();
         let mut first = true;
         loop {
             let header = tail.segment_header().map(|header| header.blob.clone()).unwrap_or_default();
@@ -58,7 +67,13 @@ impl Resume {
             for record in frame.records() {
                 match RecordKind::from_byte(record.kind) {
                     Some(RecordKind::Begin) => begin = Some(codec::decode::<Begin>(record.payload)?),
-                    Some(RecordKind::Commit) => out.commit(begin.take(), codec::decode(record.payload)?),
+                    Some(RecordKind::Commit) => {
+                        let commit: Commit = codec::decode(record.payload)?;
+                        for (kind, objects) in ddl.drain(..) {
+                            out.ddl.push(DdlEvent { kind, objects, at: commit.end.clone() });
+                        }
+                        out.commit(begin.take(), commit);
+                    }
                     Some(RecordKind::PositionMark) => {
                         let mark: PositionMark = codec::decode(record.payload)?;
                         let place = out.place.get_or_insert_default();
@@ -73,8 +88,23 @@ impl Resume {
                         let schema: TableSchema = codec::decode(record.payload)?;
                         out.layouts.insert((schema.database.clone(), schema.table.clone()), schema);
                     }
-                    Some(RecordKind::Ddl) => out.layouts.clear(), // what it changed is asked for anew
-                    Some(RecordKind::Rows | RecordKind::RowsMore | RecordKind::XaOutcome | RecordKind::Snapshot) => {}
+                    Some(RecordKind::Ddl) => {
+                        out.layouts.clear(); // what it changed is asked for anew
+                        if !out.snapshots.runs.is_empty() {
+                            let statement: Ddl<'_> = codec::decode(record.payload)?;
+                            ddl.push((statement.kind, statement.objects));
+                        }
+                    }
+                    Some(RecordKind::Snapshot) => match codec::decode(record.payload)? {
+                        chunk @ SnapshotStep::Chunk(_) => step = Some(chunk),
+                        SnapshotStep::ChunkEnd { .. } => {
+                            if let Some(chunk) = step.take() {
+                                out.snapshots.take(&chunk);
+                            }
+                        }
+                        other => out.snapshots.take(&other),
+                    },
+                    Some(RecordKind::Rows | RecordKind::RowsMore | RecordKind::XaOutcome) => {}
                     None => {
                         return Err(ReaderError::Source(format!(
                             "the store holds a record of kind {} (seq {}), which this version of Logweir does not know; use the version that wrote it",
@@ -90,6 +120,7 @@ impl Resume {
     fn start(&mut self, blob: &[u8]) -> Result<(), CodecError> {
         let start: SegmentStart = codec::decode(blob)?;
         self.epoch = start.epoch;
+        self.snapshots = start.snapshots;
         self.place = Some(Place { position: start.position, gtids: start.gtids, committed_us: start.committed_us });
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! The service: open the store, follow the source, connect again, until told to stop.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use common::config::{Pipeline, Server};
+use common::config::{Pipeline, Server, SnapshotMode};
 use common::control::{ServerSeen, State};
 use common::selection::Selection;
+use common::snapshot::SnapshotState;
 use sha2::{Digest, Sha256};
 use store::{Consumer, Retention, StoreError, StoreOptions, Writer};
 
@@ -15,6 +17,8 @@ use crate::fill::Fill;
 use crate::follow::{Follower, Identity, Message, Output, Place, Tables};
 use crate::layouts::InformationSchema;
 use crate::resume::Resume;
+use crate::snapshot::desk::Desk;
+use crate::snapshot::run::{self, RunContext};
 use crate::source::{Facts, Session, check};
 use crate::wire::{DumpFrom, DumpRequest, Next, Wire, WireError};
 use crate::writing::Writing;
@@ -78,6 +82,8 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
     let open = (!found.needs_roll).then(|| writer.segment_len());
     let fill = Arc::new(Fill::new(pipeline.store.segment_bytes, open));
     let retention = Retention { keep_for: pipeline.store.retain, max_size: pipeline.store.max_size, evict: false };
+    let desk = Desk::new(snapshots(pipeline, &resume));
+    let store_bytes = Arc::new(AtomicU64::new(0));
     let mut writing = Writing {
         dir: pipeline.store.dir.clone(),
         options,
@@ -86,6 +92,8 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
         free: free_to,
         fill: fill.clone(),
         board: board.clone(),
+        desk: desk.clone(),
+        store_bytes: store_bytes.clone(),
     };
     let thread = std::thread::Builder::new()
         .name("store".into())
@@ -93,14 +101,31 @@ pub fn run(pipeline: &Pipeline, board: &Arc<Board>) -> Result<Ended, ReaderError
         .map_err(|source| ReaderError::Source(format!("this system gives no thread: {source}")))?;
 
     let output = Output::new(to, free_from, fill, Identity::default());
-    let mut reader = Reader::new(pipeline, board, resume, output)?;
+    let mut reader = Reader::new(pipeline, board, resume, output, desk.clone())?;
+    let scheduler =
+        run::start(RunContext { pipeline: pipeline.clone(), desk: desk.clone(), board: board.clone(), store_bytes });
+    board.set_copying(desk.clone(), scheduler);
     let result = reader.run();
-    drop(reader); // hangs up; the writer finishes what it has
+    desk.close();
+    drop(reader); // hangs up: on those who copy, and on the writer, which finishes what it has
+    if let Some(scheduler) = board.take_copying() {
+        scheduler.stop();
+    }
     match thread.join() {
         Ok(Ok(())) => result,
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(ReaderError::WriterGone),
     }
+}
+
+/// How far snapshots are. A new store says at once what a configuration without snapshots means to have.
+fn snapshots(pipeline: &Pipeline, resume: &Resume) -> SnapshotState {
+    let mut state = resume.snapshots.clone();
+    if resume.place.is_none() && pipeline.snapshot.mode == SnapshotMode::None {
+        state.selection = Some((pipeline.source.include.clone(), pipeline.source.exclude.clone()));
+        state.destinations = pipeline.destinations.iter().map(|destination| destination.name.clone()).collect();
+    }
+    state
 }
 
 /// Registers every destination of the configuration as a consumer, so that retention keeps what it needs even if its applier has never run yet.
@@ -120,6 +145,8 @@ struct Reader<'a> {
     board: &'a Board,
     resume: Resume,
     follower: Follower,
+    /// Where those who copy are met.
+    desk: Desk,
     /// The store has a place to go on at.
     placed: bool,
     /// Which of the servers is next.
@@ -129,7 +156,13 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(pipeline: &'a Pipeline, board: &'a Board, resume: Resume, output: Output) -> Result<Self, ReaderError> {
+    fn new(
+        pipeline: &'a Pipeline,
+        board: &'a Board,
+        mut resume: Resume,
+        output: Output,
+        desk: Desk,
+    ) -> Result<Self, ReaderError> {
         let selection = Selection::new(&pipeline.source.include, &pipeline.source.exclude)
             .map_err(|error| ReaderError::Source(error.to_string()))?
             .without_databases(pipeline.position_databases());
@@ -137,9 +170,13 @@ impl<'a> Reader<'a> {
         let flavor = resume.source.as_ref().map_or(common::Flavor::MySql, |source| source.flavor);
         let place = resume.place.clone();
         let placed = place.is_some();
-        let follower =
+        let mut follower =
             Follower::new(flavor, place.unwrap_or_default(), Tables::new(selection, Box::new(layouts)), output);
-        Ok(Self { pipeline, board, resume, follower, placed, server: 0, damaged: Default::default() })
+        follower.set_desk(desk.clone());
+        for event in resume.ddl.drain(..) {
+            desk.push_ddl(event);
+        }
+        Ok(Self { pipeline, board, resume, follower, desk, placed, server: 0, damaged: Default::default() })
     }
 
     /// Connects and follows, again and again.
@@ -155,6 +192,11 @@ impl<'a> Reader<'a> {
                 Ok(ended) => return Ok(ended),
                 Err(error) => error,
             };
+            self.desk.set_server(None);
+            self.follower.lost();
+            if let Some(error) = self.desk.failure() {
+                return Err(error);
+            }
             if self.board.stopping() {
                 return Ok(Ended::Stopped);
             }
@@ -191,6 +233,9 @@ impl<'a> Reader<'a> {
                 if self.board.stopping() {
                     return Ok(Ended::Stopped);
                 }
+                if let Some(error) = self.desk.failure() {
+                    return Err(error);
+                }
                 std::thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
             }
             pause = (pause * 2).min(BACKOFF.1);
@@ -205,8 +250,7 @@ impl<'a> Reader<'a> {
         check(&facts)?;
         if !self.placed {
             let source = &self.pipeline.source;
-            let mode = self.pipeline.snapshot.mode;
-            let place = session.first_place(&facts, mode, &source.start, self.follower.tables().selection())?;
+            let place = session.first_place(&facts, &source.start)?;
             self.follower.set_place(place);
         }
         let place = self.follower.place().clone();
@@ -245,6 +289,7 @@ impl<'a> Reader<'a> {
         }
         tracing::info!(server = %server.url, version = facts.version, position = %place.position, gtids = %place.gtids, by_gtid, "following");
         self.board.set_state(State::Running);
+        self.desk.set_server(Some(Arc::new(server.clone())));
         self.stream(&mut wire).map_err(|error| match error {
             ReaderError::Wire(WireError::Server { code: 1236, message }) if !crate::error::passes(1236, &message) => {
                 ReaderError::Source(format!("the source stopped sending: {message}; {}", next_step(&message)))
@@ -304,6 +349,9 @@ impl<'a> Reader<'a> {
                     // The first three events (rotate, format, previous GTIDs) may come before a long search.
                     self.follower.event(bytes)?;
                     clock.events += 1;
+                    if self.follower.wanted() && self.attend(&mut clock)? {
+                        return Ok(Ended::Stopped);
+                    }
                     if clock.events.is_multiple_of(LOOK_EVERY) {
                         found = true;
                         clock.heard = Instant::now();
@@ -315,13 +363,18 @@ impl<'a> Reader<'a> {
                 }
                 Next::End => return Err(ReaderError::Ended),
                 Next::Idle => {
+                    if self.follower.wanted() && self.attend(&mut clock)? {
+                        return Ok(Ended::Stopped);
+                    }
                     let place = self.follower.place().clone();
                     self.follower.output().idle(&place)?;
                     self.board.seen(self.follower.counts(), true);
                     if self.look(&mut clock)? {
                         return Ok(Ended::Stopped);
                     }
-                    if wire.wait(TICK)? {
+                    // Inside a transaction nobody is answered, and the bell would go on ringing.
+                    let bell = if self.follower.inside() { None } else { self.desk.bell() };
+                    if wire.wait_or(TICK, bell)? {
                         clock.heard = Instant::now();
                         found |= clock.events > 8;
                     } else if clock.heard.elapsed() > if found { silence_max } else { SEARCH_MAX } {
@@ -329,6 +382,27 @@ impl<'a> Reader<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// Answers those who copy, and stands still as long as they want; true if it is time to end.
+    fn attend(&mut self, clock: &mut Clock) -> Result<bool, ReaderError> {
+        loop {
+            if self.desk.has_failed() {
+                return Err(ReaderError::Ended); // what they say comes instead
+            }
+            // A pause is theirs too.
+            let stands = !self.board.pausing() && self.follower.attend()?;
+            if !stands {
+                return Ok(false);
+            }
+            let place = self.follower.place().clone();
+            self.follower.output().idle(&place)?;
+            if self.look(clock)? {
+                return Ok(true);
+            }
+            self.desk.wait(TICK);
+            clock.heard = Instant::now(); // nobody listened
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use store::{FrameBuilder, Retention, StoreError, StoreOptions, Writer};
 use crate::board::Board;
 use crate::fill::Fill;
 use crate::follow::{Message, Progress};
+use crate::snapshot::desk::Desk;
 
 /// A group of frames is synced at this size, or as soon as no further frame waits.
 const GROUP_BYTES: usize = 1 << 20;
@@ -37,6 +39,10 @@ pub struct Writing {
     pub fill: Arc<Fill>,
     /// Where it tells how far it is.
     pub board: Arc<Board>,
+    /// Says whether the first snapshot is under way.
+    pub desk: Desk,
+    /// Where it tells how large the store is: bytes of all segments.
+    pub store_bytes: Arc<AtomicU64>,
 }
 
 impl Writing {
@@ -46,6 +52,7 @@ impl Writing {
     /// An error of the disk. What is on it is then unknown, and only a new start may say.
     pub fn run(&mut self, writer: Writer) -> Result<(), StoreError> {
         let mut writer = Some(writer);
+        self.store_bytes.store(writer.as_ref().map_or(0, |writer| writer.stats().store_bytes), Ordering::Relaxed);
         let (mut retained, mut beat) = (Instant::now(), Instant::now());
         loop {
             let message = match self.from.recv_timeout(BEAT_EVERY) {
@@ -110,6 +117,7 @@ impl Writing {
         let Some(progress) = progress else { return Ok(()) };
         let durable = writer.sync()?;
         let stats = writer.stats();
+        self.store_bytes.store(stats.store_bytes, Ordering::Relaxed);
         metrics::gauge!("logweir_store_bytes").set(stats.store_bytes as f64);
         metrics::counter!("logweir_store_syncs_total").absolute(stats.syncs);
         metrics::counter!("logweir_store_written_bytes_total").absolute(stats.stored_bytes);
@@ -159,10 +167,12 @@ impl Writing {
         }
     }
 
-    /// Deletes what may go. With `needed` bytes to come, passed segments go early as soon as those bytes would pass max_size, not only once it is passed.
+    /// Deletes what may go; while the first snapshot is under way at once, since nobody can want to go back behind it and it may be as large as the source. With `needed` bytes to come, passed segments go early as soon as those bytes would pass max_size, not only once it is passed.
     fn retain(&self, writer: &mut Writer, needed: u64) -> Result<(), StoreError> {
         let max_size = self.retention.max_size.map(|max| max.saturating_sub(needed));
-        let removed = writer.retain(&Retention { max_size, ..self.retention })?;
+        let keep_for = if self.desk.first_run() { Duration::ZERO } else { self.retention.keep_for };
+        let removed = writer.retain(&Retention { keep_for, max_size, ..self.retention })?;
+        self.store_bytes.store(writer.stats().store_bytes, Ordering::Relaxed);
         if let (Some(first), Some(last)) = (removed.first(), removed.last()) {
             tracing::info!(segments = removed.len(), first = ?first.id, last = ?last.id, "deleted segments that everyone has passed");
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bincode::Encode;
 use common::record::{PositionMark, RecordKind, SourceInfo};
+use common::snapshot::SnapshotState;
 use common::{Flavor, SchemaId, codec};
 use store::FrameBuilder;
 
@@ -14,6 +15,7 @@ use super::{Place, segment_start};
 use crate::error::ReaderError;
 use crate::event::format::FormatDescription;
 use crate::fill::{Fill, Sent};
+use crate::snapshot::desk::Desk;
 
 /// A frame is handed over at this size.
 const FRAME_BYTES: usize = 1 << 20;
@@ -78,6 +80,8 @@ pub struct Output {
     identity: Identity,
     flavor: Flavor,
     format_description: Vec<u8>,
+    /// Has the state of snapshots, for the headers of segments.
+    desk: Desk,
 }
 
 impl Output {
@@ -100,7 +104,21 @@ impl Output {
             identity,
             flavor: Flavor::MySql,
             format_description: Vec::new(),
+            desk: Desk::new(SnapshotState::default()),
         }
+    }
+
+    pub(super) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    pub(super) fn set_desk(&mut self, desk: Desk) {
+        self.desk = desk;
+    }
+
+    /// The next seq begins a segment.
+    pub(super) fn begin_segment(&mut self) {
+        self.force = true;
     }
 
     /// Who the source is from now on. Another incarnation begins a segment of its own.
@@ -143,7 +161,8 @@ impl Output {
         self.force = false;
         self.sent.rolls += 1;
         self.sent.at_roll = self.sent.bytes;
-        self.send(Message::Roll(segment_start(place, self.identity.epoch)?))?;
+        let snapshots = self.desk.state();
+        self.send(Message::Roll(segment_start(place, self.identity.epoch, snapshots)?))?;
         self.schemas.clear();
         self.last_schema = None;
         self.told = false;

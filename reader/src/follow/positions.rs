@@ -4,13 +4,18 @@ use common::BinlogPosition;
 
 use super::{Failure, Follower, Step};
 use crate::event::input::Input;
-use crate::event::{EventError, Header};
+use crate::event::{EventError, Header, kind};
 
 impl Follower {
     /// Counts the offset on in 64 bits; `log_pos` has 32. Where they disagree the source left events out (transactions that we hold), and the
     /// next offset with these low bits is meant; or it begins with the head of the file (its format description), which lies a little
     /// behind.
     pub(super) fn advance(&mut self, header: &Header) {
+        if header.log_pos != 0 {
+            self.at_is_exact = true;
+        } else if header.kind == kind::FORMAT_DESCRIPTION {
+            self.at_is_exact = false; // the head of a file of which the middle follows
+        }
         let next = self.at.offset + u64::from(header.size);
         self.at.offset = if header.log_pos == 0 || next as u32 == header.log_pos {
             next
@@ -51,12 +56,13 @@ impl Follower {
         }
         // The old heartbeat has 32 bits only.
         let offset = if whole { offset } else { self.at.offset & !u64::from(u32::MAX) | offset & u64::from(u32::MAX) };
-        if offset > self.at.offset {
+        if offset > self.at.offset || !self.at_is_exact {
             self.at.offset = offset;
+            self.at_is_exact = true;
             if self.at.file == self.place.position.file && offset >= self.place.position.offset {
                 self.catching_up = false;
             }
-            if !self.catching_up {
+            if !self.catching_up && (self.at.file != self.place.position.file || offset > self.place.position.offset) {
                 self.place.position = self.at.clone();
                 self.place_moved = true;
             }

@@ -7,6 +7,7 @@ use super::{Failure, Follower};
 use crate::error::ReaderError;
 use crate::event::rows::RowsEvent;
 use crate::event::table_map::DUMMY_TABLE_ID;
+use crate::snapshot::windows::Changed;
 
 /// Images of one Rows record, about. Larger row events are cut between rows.
 pub(super) const IMAGES_BYTES: usize = 1 << 20;
@@ -37,6 +38,20 @@ impl Follower {
             return Err(self.reader_error(detail));
         }
         let images = &*event.images;
+        if !self.attending.windows.is_empty() {
+            let changed = Changed {
+                id: table.id,
+                schema: &table.schema,
+                layout: &table.layout,
+                op: event.op,
+                columns_before: event.columns_before,
+                columns_after: event.columns_after,
+                images,
+            };
+            let position = &self.at;
+            let rows_error = |source| ReaderError::Rows { position: position.clone(), source };
+            self.attending.windows.rows(&changed).map_err(rows_error)?;
+        }
         let position = &self.at;
         let rows_error = |source| ReaderError::Rows { position: position.clone(), source };
         let mut record = Rows {

@@ -121,6 +121,7 @@ impl Follower {
                 self.tables.changed(&object.database, &object.name, header.timestamp);
             }
         }
+        self.attending.ddl(kind, &parsed.objects, &self.at);
         let selection = self.tables.selection();
         let selected = parsed.objects.iter().any(|object| {
             object.role != DdlRole::Reference

@@ -12,6 +12,7 @@ use crate::board::Board;
 use crate::event::table_map::TableMap;
 use crate::event::tests::{event, format_body};
 use crate::fill::Fill;
+use crate::snapshot::desk::Desk;
 use crate::source::Session;
 use crate::writing::Writing;
 
@@ -46,6 +47,7 @@ impl Stage {
         let open = (!found.needs_roll).then(|| writer.segment_len());
         let fill = Arc::new(Fill::new(4 << 20, open));
         let board = Arc::new(Board::new("test"));
+        let desk = Desk::new(SnapshotState::default());
         let mut writing = Writing {
             dir: dir.path().to_owned(),
             options,
@@ -54,12 +56,15 @@ impl Stage {
             free: free_to,
             fill: fill.clone(),
             board,
+            desk: desk.clone(),
+            store_bytes: Arc::default(),
         };
         let writing = std::thread::spawn(move || writing.run(writer));
         let output = Output::new(to, free, fill, Identity::default());
         let tables = Tables::new(Selection::new(&["*.*"], &[]).unwrap(), Box::new(NoLayouts));
         let place = Place { position: BinlogPosition { file: "bin.1".into(), offset: 4 }, ..Place::default() };
         let mut follower = Follower::new(Flavor::MySql, place, tables, output);
+        follower.set_desk(desk);
         follower.reconnect(Flavor::MySql, true).unwrap();
         let mut stage = Self { dir, follower: Some(follower), writing: Some(writing), log_pos: 4 };
         stage.raw(&event(kind::ROTATE, 0, 0x20, &[&4u64.to_le_bytes()[..], b"bin.1"].concat(), true)).unwrap();

@@ -27,6 +27,8 @@ use common::{BinlogPosition, TableSchema};
 pub use hold::Hold;
 pub use window::Window;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use crate::error::ReaderError;
 use crate::follow::Place;
 
@@ -151,6 +153,7 @@ struct Shared {
     changed: Condvar,
     state: Mutex<SnapshotState>,
     bell: Option<(UnixStream, UnixStream)>,
+    first_run: AtomicBool,
     rows: AtomicU64,
     bytes: AtomicU64,
 }
@@ -179,6 +182,7 @@ impl Desk {
                 asked: AtomicBool::new(false),
                 inner: Mutex::default(),
                 changed: Condvar::new(),
+                first_run: AtomicBool::new(is_first_run(&state)),
                 state: Mutex::new(state),
                 // Without it the follower looks at the desk when its wait for the source ends.
                 bell: bell.ok(),
@@ -337,21 +341,19 @@ impl Desk {
     }
 
     /// What lies there.
-    ///
-    /// # Errors
-    /// The error with which the other side wants us to end.
-    pub(crate) fn take(&self) -> Result<Vec<Ask>, ReaderError> {
+    pub(crate) fn take(&self) -> Vec<Ask> {
         if let Some((_, bell)) = &self.shared.bell {
             let mut bytes = [0; 64];
             while matches!((&*bell).read(&mut bytes), Ok(count) if count == bytes.len()) {}
         }
         // First this, then the queue: what is put there in between rings again.
         self.shared.asked.store(false, Ordering::Release);
-        let mut inner = self.lock();
-        match inner.failure.take() {
-            Some(error) => Err(error),
-            None => Ok(std::mem::take(&mut inner.queue)),
-        }
+        std::mem::take(&mut self.lock().queue)
+    }
+
+    /// Whether the other side wants us to end.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.lock().failure.is_some()
     }
 
     /// The error with which the other side wants us to end.
@@ -362,6 +364,18 @@ impl Desk {
     /// Readable once something lies there.
     pub(crate) fn bell(&self) -> Option<BorrowedFd<'_>> {
         self.shared.bell.as_ref().map(|(_, bell)| bell.as_fd())
+    }
+
+    /// Waits until something lies there.
+    pub(crate) fn wait(&self, timeout: Duration) {
+        match self.bell() {
+            Some(bell) => {
+                let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+                // Whatever ends it, the caller looks.
+                let _ = poll(&mut [PollFd::new(bell, PollFlags::POLLIN)], timeout);
+            }
+            None => std::thread::sleep(timeout.min(Duration::from_millis(1))),
+        }
     }
 
     /// Which server is followed, or that none is.
@@ -381,7 +395,19 @@ impl Desk {
         self.shared.changed.notify_all();
     }
 
-    /// The state, for the header of a segment.
+    /// A step stands in the log.
+    pub(crate) fn took(&self, step: &SnapshotStep) {
+        let mut state = self.lock_state();
+        state.take(step);
+        self.shared.first_run.store(is_first_run(&state), Ordering::Relaxed);
+    }
+
+    /// Whether the first whole run of the store is unfinished: nobody can be behind it yet.
+    pub(crate) fn first_run(&self) -> bool {
+        self.shared.first_run.load(Ordering::Relaxed)
+    }
+
+    /// The state, to look at or change.
     pub(crate) fn with_state<T>(&self, look: impl FnOnce(&mut SnapshotState) -> T) -> T {
         look(&mut self.lock_state())
     }
@@ -400,4 +426,12 @@ impl Desk {
         drop(inner);
         self.shared.changed.notify_all();
     }
+}
+
+/// A run that brings everything, and before which no destination had anything.
+fn is_first_run(state: &SnapshotState) -> bool {
+    state.runs.iter().map(|run| &run.begin).any(|begin| {
+        let named = |name: &String| begin.destinations.is_empty() || begin.destinations.contains(name);
+        begin.whole && !begin.again && state.destinations.iter().all(named)
+    })
 }

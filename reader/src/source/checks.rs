@@ -1,7 +1,6 @@
 //! Whether a source can be followed, and from where we stand. Each message says what to do.
 
-use common::config::{SnapshotMode, Start};
-use common::selection::Selection;
+use common::config::Start;
 use common::{BinlogPosition, Flavor, GtidSet};
 
 use super::{Facts, Session};
@@ -47,24 +46,8 @@ impl Session {
     /// Where a new store begins.
     ///
     /// # Errors
-    /// A snapshot would be needed; the wanted place does not exist.
-    pub fn first_place(
-        &mut self,
-        facts: &Facts,
-        mode: SnapshotMode,
-        start: &Start,
-        selection: &Selection,
-    ) -> Result<Place, ReaderError> {
-        if mode != SnapshotMode::None {
-            let tables = self.selected_tables(selection, 3)?;
-            if !tables.is_empty() {
-                return stop(format!(
-                    "the source already holds tables ({}…) and this version cannot copy them yet; copy them to the destinations yourself, then set \
-                     [snapshot] mode = \"none\" and [source] start to the place of that copy",
-                    tables.join(", ")
-                ));
-            }
-        }
+    /// The wanted place does not exist.
+    pub fn first_place(&mut self, facts: &Facts, start: &Start) -> Result<Place, ReaderError> {
         let latest = Place { position: facts.end.clone(), gtids: facts.executed.clone(), committed_us: 0 };
         Ok(match start {
             Start::Latest => latest,

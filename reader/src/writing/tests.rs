@@ -4,6 +4,8 @@ use std::sync::mpsc;
 
 use store::Tail;
 
+use common::snapshot::SnapshotState;
+
 use super::*;
 
 /// Bytes that no compressor makes smaller (xorshift).
@@ -49,8 +51,17 @@ fn a_frame_that_waits_for_room_does_not_hide_the_one_before_it() {
     let board = Arc::new(Board::new("p"));
     let retention = Retention { keep_for: Duration::from_secs(3600), max_size: Some(4 << 20), evict: false };
     let fill = Arc::new(Fill::new(1 << 20, Some(0)));
-    let mut writing =
-        Writing { dir: dir.path().to_owned(), options, retention, from, free, fill, board: board.clone() };
+    let mut writing = Writing {
+        dir: dir.path().to_owned(),
+        options,
+        retention,
+        from,
+        free,
+        fill,
+        board: board.clone(),
+        desk: Desk::new(SnapshotState::default()),
+        store_bytes: Arc::default(),
+    };
     let thread = std::thread::spawn(move || writing.run(writer));
 
     let tail = Tail::open(dir.path()).unwrap();
