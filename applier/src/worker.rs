@@ -4,6 +4,7 @@
 
 mod pieces;
 mod prepared;
+mod put;
 mod rows;
 
 use std::collections::{HashMap, HashSet};

@@ -402,6 +402,7 @@ mod tests {
             columns: vec![],
             keys,
             nullable_keys: vec![],
+            uniques: 1,
             triggers: vec![],
             engine: "InnoDB".into(),
         }

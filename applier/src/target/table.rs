@@ -48,6 +48,8 @@ pub struct TargetTable {
     pub keys: Vec<Key>,
     /// Unique keys with columns that may be NULL: no row can be found by them, but a new one may meet another there.
     pub nullable_keys: Vec<Key>,
+    /// How many unique keys it has, those on prefixes or expressions included.
+    pub uniques: usize,
     /// Names of its triggers that would fire on what we write: those that we have made do not.
     pub triggers: Vec<String>,
     /// Storage engine.
@@ -176,6 +178,7 @@ async fn read(session: &mut Session, database: &str, name: &str) -> Result<Targe
         columns,
         keys: Vec::new(),
         nullable_keys: Vec::new(),
+        uniques: 0,
         triggers,
         engine: engine.unwrap_or_default(),
     };
@@ -191,6 +194,7 @@ async fn read(session: &mut Session, database: &str, name: &str) -> Result<Targe
             _ => grouped.push((index, column.map(|c| vec![c]))),
         }
     }
+    table.uniques = grouped.len();
     let keys = grouped.into_iter().filter_map(|(name, columns)| Some(Key { name, columns: columns? }));
     let nullable = |key: &Key| key.columns.iter().any(|&c| table.columns.get(c).is_none_or(|c| c.nullable));
     (table.nullable_keys, table.keys) = keys.partition(nullable);

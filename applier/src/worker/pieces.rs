@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::prepared::Unfinished;
 use super::{Outcome, Worker};
 use crate::error::{ApplyError, Place, Result};
 use crate::plan::{Action, Change, Close, Piece};
@@ -173,8 +174,9 @@ impl Worker {
             match action {
                 Action::Rows(_) => {}
                 Action::Prepare { xid, seq, changes } => self.keep_prepared(xid, *seq, changes).await?,
-                Action::Outcome { place, xid, commit, .. } => {
-                    self.finish_prepared(piece, place, xid, *commit).await.map_err(|e| e.at(place))?;
+                Action::Outcome { place, xid, commit, pending, copying } => {
+                    let unfinished = Unfinished { pending, copying };
+                    self.finish_prepared(piece, place, xid, *commit, unfinished).await.map_err(|e| e.at(place))?;
                 }
             }
         }
@@ -193,11 +195,18 @@ impl Worker {
         let mut first: Option<&Change> = None;
         let mut rest = changes;
         while let Some(&change) = rest.first() {
+            if change.idempotent {
+                self.send_events(&mut pending, first.take(), room).await?;
+                let (run, after) = rest.split_at(rest.iter().take_while(|next| next.idempotent).count());
+                self.put_changes(piece, run).await?;
+                rest = after;
+                continue;
+            }
             let route = self.route(piece, change).await?;
             let way = self.routes.way(&route).map_err(|e| e.at(&change.place))?;
             if way == Way::Sql || change.place.seq <= self.sql_until {
                 self.send_events(&mut pending, first.take(), room).await?;
-                let run = rest.iter().take_while(|next| next.table.id == change.table.id).count();
+                let run = rest.iter().take_while(|next| next.table.id == change.table.id && !next.idempotent).count();
                 let (run, after) = rest.split_at(run);
                 self.write_sql(&route, run).await?;
                 rest = after;
@@ -208,6 +217,7 @@ impl Worker {
             while let Some(next) = rest.get(run)
                 && bytes + next.bytes() <= room
                 && next.place.seq > self.sql_until
+                && !next.idempotent
                 && events::joins(change, next, &route)
             {
                 bytes += next.bytes();

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use common::record::{RecordKind, Xid};
+use common::snapshot::TableName;
 use common::{Seq, codec};
 
 use super::Worker;
@@ -25,6 +26,15 @@ fn key(xid: &Xid) -> String {
     bytes.extend_from_slice(&xid.gtrid);
     bytes.extend_from_slice(&xid.bqual);
     hex(&bytes)
+}
+
+/// Tables that are not copied yet when a branch ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unfinished<'a> {
+    /// What was kept for these is passed over: their copy will hold it.
+    pub(super) pending: &'a [TableName],
+    /// What was kept for these is put in place by key.
+    pub(super) copying: &'a [TableName],
 }
 
 impl Worker {
@@ -77,6 +87,7 @@ impl Worker {
         place: &Arc<Place>,
         xid: &Xid,
         commit: bool,
+        unfinished: Unfinished<'_>,
     ) -> Result<()> {
         let table = self.positions.identity.table("prepared");
         let branch = format!("{} AND xid={}", self.positions.identity.condition(), key(xid));
@@ -114,6 +125,8 @@ impl Worker {
                                 "report this",
                             )
                         })?;
+                        let name =
+                            TableName { database: table.schema.database.clone(), table: table.schema.table.clone() };
                         pending.push(Change {
                             place: place.clone(),
                             table,
@@ -121,9 +134,9 @@ impl Worker {
                             timestamp: 0,
                             payload,
                             more: Vec::new(),
-                            idempotent: false,
-                            passed: false,
-                            orphans: false,
+                            idempotent: unfinished.copying.contains(&name),
+                            passed: unfinished.pending.contains(&name),
+                            orphans: !unfinished.pending.is_empty() || !unfinished.copying.is_empty(),
                         });
                     }
                     Some(RecordKind::RowsMore) => {
@@ -136,11 +149,11 @@ impl Worker {
             }
             // The last one may go on in the next part.
             let last = pending.pop();
-            let ready: Vec<&Change> = pending.iter().collect();
+            let ready: Vec<&Change> = pending.iter().filter(|change| !change.passed).collect();
             self.write_changes(piece, &ready).await?;
             pending = last.into_iter().collect();
         }
-        let ready: Vec<&Change> = pending.iter().collect();
+        let ready: Vec<&Change> = pending.iter().filter(|change| !change.passed).collect();
         self.write_changes(piece, &ready).await?;
         if !found && commit {
             return Err(ApplyError::refused(

@@ -22,24 +22,15 @@ const PACKET_BYTES: usize = 512 << 10;
 const PACKET_STATEMENTS: usize = 256;
 
 const DUPLICATE: &[u16] = &[1062, 1022, 1586, 1169, 1761, 1762];
+/// Of these: a row refers to one that is not there.
+const NO_PARENT: &[u16] = &[1216, 1452];
 const FOREIGN_KEY: &[u16] = &[1216, 1217, 1451, 1452];
 
 impl Worker {
     /// Writes changes of one table, in their order.
     pub(super) async fn write_sql(&mut self, route: &Arc<Route>, run: &[&Change]) -> Result<()> {
         let Some(first) = run.first() else { return Ok(()) };
-        let target = &route.target;
-        if !target.triggers.is_empty() {
-            return Err(ApplyError::refused(
-                format!(
-                    "{} has triggers at the destination ({}), which would fire on what is written as SQL",
-                    target.full_name(),
-                    target.triggers.join(", ")
-                ),
-                "drop them there until the cut-over, or use a destination that takes row events",
-            )
-            .at(&first.place));
-        }
+        self.refuse_triggers(route, first)?;
         let writer = self.writer(route, first).map_err(|e| e.at(&first.place))?;
         for change in run {
             self.write_change(&writer, route, change).await.map_err(|e| e.at(&change.place))?;
@@ -47,7 +38,24 @@ impl Worker {
         Ok(())
     }
 
-    fn writer(&mut self, route: &Arc<Route>, change: &Change) -> Result<Arc<TableWriter>> {
+    /// Triggers that would fire; those that we have made do not.
+    pub(super) fn refuse_triggers(&self, route: &Route, first: &Change) -> Result<()> {
+        let target = &route.target;
+        if target.triggers.is_empty() {
+            return Ok(());
+        }
+        Err(ApplyError::refused(
+            format!(
+                "{} has triggers at the destination ({}), which would fire on what is written as SQL",
+                target.full_name(),
+                target.triggers.join(", ")
+            ),
+            "drop them there until the cut-over, or use a destination that takes row events",
+        )
+        .at(&first.place))
+    }
+
+    pub(super) fn writer(&mut self, route: &Arc<Route>, change: &Change) -> Result<Arc<TableWriter>> {
         if let Some((known, writer)) = self.writers.get(&change.table.id)
             && Arc::ptr_eq(known, route)
         {
@@ -83,7 +91,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn check_foreign_keys(&mut self, on: bool) -> Result<()> {
+    pub(super) async fn check_foreign_keys(&mut self, on: bool) -> Result<()> {
         if self.sql.foreign_key_checks != Some(on) {
             let sql = format!("SET SESSION foreign_key_checks={}, unique_checks=1", u8::from(on));
             self.session.run(sql, || "setting foreign_key_checks".into()).await?;
@@ -159,7 +167,18 @@ impl Worker {
         let doing = || format!("writing {} of {} as SQL", Change::op_name(op), route.target.full_name());
         let statements = writer.statements(op, std::slice::from_ref(row), usize::MAX, true)?;
         for statement in statements {
-            let (kind, server) = match self.session.run(statement.sql, doing).await {
+            let again = change.orphans.then(|| statement.sql.clone());
+            let mut found = self.session.run(statement.sql, doing).await;
+            if let (Err(error), Some(sql)) = (&found, again)
+                && error.server_code().is_some_and(|code| NO_PARENT.contains(&code))
+            {
+                // The row that it refers to will come with the copy of its table. Only then: else cascades would be lost that the source does not log.
+                let checked = self.sql.foreign_key_checks;
+                self.check_foreign_keys(false).await?;
+                found = self.session.run(sql, doing).await;
+                self.check_foreign_keys(checked.unwrap_or(true)).await?;
+            }
+            let (kind, server) = match found {
                 Ok(found) if found == statement.rows => continue,
                 Ok(_) => (DivergenceKind::Missing, None),
                 Err(error) => match error.server_code() {

@@ -326,6 +326,74 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Whether an after image has a value for every column that can be written.
+    #[must_use]
+    pub fn is_whole(&self, after: &[Cell<'_>]) -> bool {
+        let whole = |c: usize| {
+            self.generated.get(c) == Some(&true)
+                || !matches!(after.get(c), None | Some(Cell::Absent | Cell::JsonDiff(_)))
+        };
+        (0..self.columns.len()).all(whole)
+    }
+
+    /// Statements that insert whole rows, each with a key of its own; with `over`, over those that are there.
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    pub fn puts(&self, rows: &[RowImages<'_>], over: bool, room: usize) -> Result<Vec<Vec<u8>>> {
+        let columns: Vec<usize> = (0..self.columns.len()).filter(|&c| self.generated.get(c) != Some(&true)).collect();
+        let mut tail = Vec::new();
+        if over {
+            self.over(&columns, &mut tail);
+        }
+        let mut out = Vec::new();
+        let mut open: Vec<u8> = Vec::new();
+        let mut after = Vec::new();
+        for row in rows {
+            let Some(image) = row.after else { continue };
+            image.read_into(&mut after);
+            if self.lenient(&after) {
+                let mut rest = Vec::new();
+                self.insert_head(&columns, &mut rest);
+                self.values(&columns, &after, &mut rest)?;
+                rest.extend_from_slice(&tail);
+                out.push(lenient("INSERT", &rest, self.dialect));
+                continue;
+            }
+            if open.is_empty() {
+                open.extend_from_slice(b"INSERT");
+                self.insert_head(&columns, &mut open);
+            } else {
+                open.push(b',');
+            }
+            self.values(&columns, &after, &mut open)?;
+            if open.len() >= room {
+                open.extend_from_slice(&tail);
+                out.push(std::mem::take(&mut open));
+            }
+        }
+        if !open.is_empty() {
+            open.extend_from_slice(&tail);
+            out.push(open);
+        }
+        Ok(out)
+    }
+
+    /// Appends what makes an INSERT write over the row that is there.
+    fn over(&self, columns: &[usize], out: &mut Vec<u8>) {
+        out.extend_from_slice(b" ON DUPLICATE KEY UPDATE ");
+        for (i, &c) in columns.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            let name = self.columns.get(c).map_or(&[][..], ColumnWriter::quoted_name);
+            out.extend_from_slice(name);
+            out.extend_from_slice(b"=VALUES(");
+            out.extend_from_slice(name);
+            out.push(b')');
+        }
+    }
+
     /// Statements that put the after image in place whatever stands there; the first that succeeds is enough. None if the image
     /// is not whole.
     ///
@@ -333,25 +401,14 @@ impl TableWriter {
     /// When a value cannot be written.
     pub fn put(&self, after: &[Cell<'_>]) -> Result<Option<[Vec<u8>; 2]>> {
         let columns = self.written(after);
-        let whole = (0..self.columns.len()).all(|c| self.generated.get(c) == Some(&true) || columns.contains(&c));
-        if !whole || after.iter().any(|cell| matches!(cell, Cell::JsonDiff(_))) {
+        if !self.is_whole(after) {
             return Ok(None);
         }
         let mut rest = Vec::new();
         self.insert_head(&columns, &mut rest);
         self.values(&columns, after, &mut rest)?;
         let replace = self.finish("REPLACE", rest.clone(), self.lenient(after));
-        rest.extend_from_slice(b" ON DUPLICATE KEY UPDATE ");
-        for (i, &c) in columns.iter().enumerate() {
-            if i > 0 {
-                rest.push(b',');
-            }
-            let name = self.columns.get(c).map_or(&[][..], ColumnWriter::quoted_name);
-            rest.extend_from_slice(name);
-            rest.extend_from_slice(b"=VALUES(");
-            rest.extend_from_slice(name);
-            rest.push(b')');
-        }
+        self.over(&columns, &mut rest);
         Ok(Some([self.finish("INSERT", rest, self.lenient(after)), replace]))
     }
 
