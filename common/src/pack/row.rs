@@ -2,7 +2,7 @@
 
 use super::step::Step;
 use super::{Malformed, PackError, ResultColumn};
-use crate::schema::TableSchema;
+use crate::schema::{Flavor, TableSchema};
 
 /// Packs the rows of one result.
 #[derive(Clone, Debug)]
@@ -11,8 +11,9 @@ pub struct RowPacker {
     names: Vec<String>,
     /// Bytes of the NULL bitmap of a row packet.
     nulls_in: usize,
-    /// Bytes of the NULL bitmap of an image, and the bits of its last byte that mean no column, which servers leave set.
+    /// Bytes of the NULL bitmap of an image.
     nulls_out: usize,
+    /// The bits of its last byte that mean no column: MariaDB (and MySQL before 8.0) sets them, MySQL does not.
     unused: u8,
     /// Whether the result ends with the table's last column.
     whole: bool,
@@ -43,7 +44,7 @@ impl RowPacker {
             names: schema.columns.iter().map(|column| column.name.clone()).collect(),
             nulls_in: (results.len() + 9) / 8,
             nulls_out: count.div_ceil(8),
-            unused: if count % 8 == 0 { 0 } else { 0xff << (count % 8) },
+            unused: if count % 8 == 0 || schema.flavor == Flavor::MySql { 0 } else { 0xff << (count % 8) },
             whole: results.len() == count,
         })
     }
