@@ -185,7 +185,9 @@ impl Model {
                 match content.get_mut(&name) {
                     Some((_, count)) if *count > 1 => *count -= 1,
                     Some(_) => drop(content.remove(&name)),
-                    None => ensure!(idempotent, "{table} ({stand:?}): {:?} of a row that is not there: {name:?}", rows.op),
+                    None => {
+                        ensure!(idempotent, "{table} ({stand:?}): {:?} of a row that is not there: {name:?}", rows.op)
+                    }
                 }
             }
             if let Some(after) = row.after {
@@ -194,7 +196,10 @@ impl Model {
                     let old = content.insert(name.clone(), (v, 1));
                     if chunk {
                         // What stands there already came from the binlog and is the same.
-                        ensure!(old.is_none_or(|(old, _)| old == v), "{table}: a chunk's row {name:?} has {v}, there is {old:?}");
+                        ensure!(
+                            old.is_none_or(|(old, _)| old == v),
+                            "{table}: a chunk's row {name:?} has {v}, there is {old:?}"
+                        );
                     } else {
                         ensure!(idempotent || old.is_none(), "{table} ({stand:?}): {:?} makes {name:?} twice", rows.op);
                     }
@@ -223,7 +228,11 @@ fn tables(kind: ServerKind) -> Vec<(&'static str, String, &'static str)> {
         ("bigs", "k1 BIGINT UNSIGNED PRIMARY KEY".into(), "18446744073709551615 - n * 3"),
         ("negatives", "k1 BIGINT PRIMARY KEY".into(), "-9223372036854775808 + n * 7"),
         ("pairs", format!("k1 INT, k2 VARCHAR(20) {latin}, PRIMARY KEY ({falling})"), "n % 50, CONCAT('k', n)"),
-        ("words", format!("k1 VARCHAR(40) {latin} PRIMARY KEY"), "CONCAT(ELT(1 + n % 4, 'a', 'B', 'ä ', '\\'\\\\'), n)"),
+        (
+            "words",
+            format!("k1 VARCHAR(40) {latin} PRIMARY KEY"),
+            "CONCAT(ELT(1 + n % 4, 'a', 'B', 'ä ', '\\'\\\\'), n)",
+        ),
         ("bytes", "k1 BINARY(8) PRIMARY KEY".into(), "UNHEX(CONCAT(LPAD(HEX(n), 6, '0'), '0000'))"),
         ("decimals", "k1 DECIMAL(20,6) PRIMARY KEY".into(), "n / 7 - 100"),
         ("times", "k1 DATETIME NOT NULL, UNIQUE KEY (k1)".into(), "'2024-02-28 23:00:00' + INTERVAL n SECOND"),
@@ -247,7 +256,10 @@ async fn fill(source: &Server, kind: ServerKind) -> Result<()> {
     conn.query_drop(format!("INSERT INTO helper.n VALUES {}", numbers.join(","))).await?;
     for (name, columns, values) in tables(kind) {
         let partitions = if name == "parts" { " PARTITION BY HASH (k1) PARTITIONS 4" } else { "" };
-        conn.query_drop(format!("CREATE TABLE {name} ({columns}, v INT NOT NULL, pad VARCHAR(200)) ENGINE=InnoDB{partitions}")).await?;
+        conn.query_drop(format!(
+            "CREATE TABLE {name} ({columns}, v INT NOT NULL, pad VARCHAR(200)) ENGINE=InnoDB{partitions}"
+        ))
+        .await?;
         conn.query_drop(format!("INSERT INTO {name} SELECT {values}, n, REPEAT('x', n % 150) FROM helper.n"))
             .await
             .with_context(|| name.to_owned())?;
@@ -274,7 +286,9 @@ fn churn(source: &Server, kind: ServerKind, seed: u64, stop: &Arc<AtomicBool>) -
                 let n = rng.random_range(1..ROWS * 2);
                 let sql = match rng.random_range(0..4) {
                     0 => format!("DELETE FROM {name} WHERE v BETWEEN {n} AND {}", n + 3),
-                    1 => format!("INSERT IGNORE INTO {name} SELECT {values}, n, 'new' FROM (SELECT {n} + {ROWS} AS n) x"),
+                    1 => {
+                        format!("INSERT IGNORE INTO {name} SELECT {values}, n, 'new' FROM (SELECT {n} + {ROWS} AS n) x")
+                    }
                     2 => format!("UPDATE {name} SET v = v + 1 WHERE v BETWEEN {n} AND {}", n + 5),
                     _ if *name == "ints" => format!("UPDATE ints SET k1 = k1 + 1000000 WHERE v = {n}"),
                     _ => format!("UPDATE {name} SET pad = 'changed' WHERE v = {n}"),
@@ -305,7 +319,12 @@ async fn wait_ended(pipeline: &Pipeline, runs: usize) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     while pipeline.whole_log(&Service::Reader).matches("the copy is complete").count() < runs {
         pipeline.must_run(&Service::Reader)?;
-        ensure!(Instant::now() < deadline, "the copy does not end: {:?}\n{}", status(pipeline).await, pipeline.log(&Service::Reader, 30));
+        ensure!(
+            Instant::now() < deadline,
+            "the copy does not end: {:?}\n{}",
+            status(pipeline).await,
+            pipeline.log(&Service::Reader, 30)
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
@@ -388,7 +407,14 @@ async fn copies(kind: ServerKind, options: &[(&str, &str)], way: &str, kills: bo
     wait_level(&pipeline, &source).await?;
     pipeline.stop().await?;
     let model = Model::read(&pipeline.store())?;
-    println!("{} ({way}): {changes} changes, {} rows in {} chunks, {} strict rows, {} begun anew", source.version(), model.copied, model.chunks, model.strict, model.again);
+    println!(
+        "{} ({way}): {changes} changes, {} rows in {} chunks, {} strict rows, {} begun anew",
+        source.version(),
+        model.copied,
+        model.chunks,
+        model.strict,
+        model.again
+    );
     ensure!(model.ended == 1 && model.chunks > 30, "{} runs, {} chunks", model.ended, model.chunks);
     ensure!(changes > 100 && model.strict > 10, "{changes} changes, {} strict", model.strict);
     let log = pipeline.whole_log(&Service::Reader);
