@@ -151,8 +151,8 @@ impl Model {
         if let Some((_, left)) = &mut self.in_chunk {
             *left = left.checked_sub(u64::from(rows.row_count)).context("more rows than the chunk says")?;
             self.copied += u64::from(rows.row_count);
-        } else if matches!(stand, Stand::Pending | Stand::Made) {
-            return Ok(());
+        } else if self.stands.is_empty() || matches!(stand, Stand::Pending | Stand::Made) {
+            return Ok(()); // a destination begins at the first run
         }
         let keyed = !key.is_empty();
         let content = self.rows.entry(table.clone()).or_default();

@@ -9,7 +9,7 @@ use common::connect::CONNECT_TIMEOUT;
 use super::marks::{Ask, Marks};
 use super::objects;
 use crate::error::ReaderError;
-use crate::source::{Facts, Session};
+use crate::source::{Facts, Session, text};
 use crate::wire::Wire;
 
 /// How long the source may be silent over a query: sampling a large key is one walk over its index.
@@ -53,6 +53,24 @@ impl Link {
     #[must_use]
     pub fn is_to(&self, server: &Arc<Server>) -> bool {
         Arc::ptr_eq(&self.server, server) || self.server == *server
+    }
+}
+
+impl Link {
+    /// The connection for definitions, while the other one is in the middle of a result.
+    pub fn other(&mut self) -> impl Ask + '_ {
+        Other(&mut self.session)
+    }
+}
+
+/// The connection for definitions.
+struct Other<'a>(&'a mut Session);
+
+impl Ask for Other<'_> {
+    fn ask(&mut self, sql: &str) -> Result<Vec<Vec<Option<Vec<u8>>>>, ReaderError> {
+        let rows = self.0.rows("looking for the place of what was read", sql)?;
+        let cells = |row: &mysql_async::Row| (0..row.len()).map(|i| text(row, i).map(String::into_bytes)).collect();
+        Ok(rows.iter().map(cells).collect())
     }
 }
 

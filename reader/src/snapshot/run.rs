@@ -209,8 +209,9 @@ impl Shared {
         let mut since = None;
         let mut pause = BACKOFF.0;
         loop {
-            let error = match what() {
-                Err(Trouble::Lost(error) | Trouble::Busy(error)) => error,
+            let (error, lost) = match what() {
+                Err(Trouble::Lost(error)) => (error, true),
+                Err(Trouble::Busy(error)) => (error, false),
                 other => return other,
             };
             if self.stopping() {
@@ -219,7 +220,11 @@ impl Shared {
             if since.get_or_insert_with(Instant::now).elapsed() >= self.pipeline.source.retry_for {
                 return Err(Trouble::Fatal(error));
             }
-            tracing::warn!(retry_in = ?pause, "the snapshot waits: {error}");
+            if lost {
+                tracing::warn!(retry_in = ?pause, "the copy waits: {error}");
+            } else {
+                tracing::debug!(retry_in = ?pause, "the copy waits: {error}");
+            }
             self.rest(pause);
             pause = (pause * 2).min(BACKOFF.1);
         }
@@ -300,16 +305,10 @@ impl Shared {
         }
         self.desk.append(SnapshotStep::End { run: id, cancelled, at: common::BinlogPosition::default() })?;
         let seen = self.progress.seen().unwrap_or_default();
-        tracing::info!(
-            run = id,
-            cancelled,
-            rows = seen.rows,
-            bytes = seen.bytes,
-            tables = seen.tables,
-            seconds = began.elapsed().as_secs(),
-            "the snapshot is over"
-        );
         self.progress.end();
+        let words = if cancelled { "the copy was cancelled" } else { "the copy is complete" };
+        let seconds = began.elapsed().as_secs();
+        tracing::info!(run = id, tables = seen.tables, rows = seen.rows, bytes = seen.bytes, seconds, "{words}");
         let renamed = std::mem::take(&mut *run.renamed.lock().unwrap_or_else(PoisonError::into_inner));
         if !renamed.is_empty() && !cancelled {
             self.wanted().push_front(Wanted {

@@ -35,8 +35,10 @@ pub struct Copier<'a> {
 /// Rows that were taken of a result.
 pub(super) struct Taken {
     pub(super) rows: Rows,
-    /// The result went on.
+    /// There may be more.
     pub(super) cut: bool,
+    /// The connection still holds some of the result.
+    pub(super) unread: bool,
 }
 
 impl<'a> Copier<'a> {
@@ -279,7 +281,12 @@ impl<'a> Copier<'a> {
                 let known = marks.open(link, &window.place().position, &window.place().gtids, &[name])?;
                 let taken = take(link, &shape, &sql(marks.suffix()), size.bytes_max())?;
                 let took = began.elapsed();
-                let high = marks.close(link, known)?;
+                // Locks that are held end with the connection then.
+                let high = match (taken.unread, known) {
+                    (false, known) => marks.close(link, known)?,
+                    (true, Some(high)) => high,
+                    (true, None) => marks.end(&mut link.other())?,
+                };
                 Ok::<_, ReaderError>((taken, took, high))
             })();
             let (taken, took, high) = match read {
@@ -295,7 +302,7 @@ impl<'a> Copier<'a> {
             self.run.throttle.spent(taken.rows.count(), taken.rows.images.len() as u64);
             size.learn(taken.rows.count(), taken.rows.images.len() as u64, took);
             let ends_span = !taken.cut && taken.rows.count() < limit;
-            if taken.cut {
+            if taken.unread {
                 self.link = None; // the rest of the result is given up with its connection
             }
             let reached = match taken.rows.last() {
@@ -410,19 +417,27 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// The rows of a SELECT, up to about `bytes_max`.
+/// The rows of a SELECT, up to about `bytes_max`. As much again is read and dropped to come to the end of a result that goes on.
 fn take(link: &mut Link, shape: &Arc<Shape>, sql: &[u8], bytes_max: usize) -> Result<Taken, ReaderError> {
     let columns = link.wire.select(sql)?;
     let packer = RowPacker::new(shape.schema(), &columns).map_err(|source| pack(shape, source))?;
     let mut rows = Rows::default();
+    let mut dropped = 0_usize;
+    let mut cut = false;
     while let Some(row) = link.wire.next_row()? {
+        if cut {
+            dropped = dropped.saturating_add(row.len());
+            if dropped > bytes_max {
+                return Ok(Taken { rows, cut, unread: true });
+            }
+            continue;
+        }
         packer.pack(row, &mut rows.images).map_err(|source| pack(shape, source))?;
         rows.ends.push(u32::try_from(rows.images.len()).unwrap_or(u32::MAX));
-        if rows.images.len() >= bytes_max {
-            return Ok(Taken { rows, cut: true });
-        }
+        cut = rows.images.len() >= bytes_max;
     }
-    Ok(Taken { rows, cut: false })
+    // The last row may have been the one that filled it; then one more SELECT finds nothing.
+    Ok(Taken { rows, cut, unread: false })
 }
 
 pub(super) fn pack(shape: &Shape, source: common::pack::PackError) -> ReaderError {

@@ -75,7 +75,7 @@ impl Shared {
             };
             let read = SnapshotObject { run: run.state.begin.run, at: BinlogPosition::default(), ..read };
             if let Some(problem) = &read.problem {
-                tracing::warn!(kind = ?object.kind, database = object.database, name = object.name, "{problem}");
+                tracing::warn!(kind = ?object.kind, "{name}: {problem}");
             }
             let high = marks.end(link).map_err(|error| judge(error, None))?;
             match window.append_object(read, &high)? {

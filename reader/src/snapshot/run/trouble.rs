@@ -28,7 +28,7 @@ impl From<Stopped> for Trouble {
 /// What an error means that came while a table was read; None = while nothing of one table was read.
 #[must_use]
 pub fn judge(error: ReaderError, table: Option<usize>) -> Trouble {
-    if error.is_transient() || matches!(&error, ReaderError::Wire(WireError::Protocol { .. })) {
+    if error.is_transient() {
         return Trouble::Lost(error);
     }
     match code(&error) {
