@@ -35,4 +35,6 @@ pub enum JsonError {
 }
 
 #[cfg(test)]
+mod encode_tests;
+#[cfg(test)]
 mod tests;
