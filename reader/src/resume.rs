@@ -52,6 +52,16 @@ impl Resume {
             Err(StoreError::Gone { .. }) => return Ok(out),
             Err(error) => return Err(error.into()),
         }
+        // One that begins inside a seq does not know what that seq brings, although the seq may end in it: what it brings stands where it begins.
+        while let Some(header) = tail.segment_header().filter(|header| header.continued) {
+            let (number, begun) = (header.number, Seq(header.base_seq));
+            match tail.seek_segment_of(begun) {
+                Ok(()) if tail.segment_header().is_some_and(|header| header.number < number) => {}
+                // Retained away; a mark behind the seq has the place, and chunks may be copied twice.
+                Ok(()) | Err(StoreError::Gone { .. }) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
         let mut begin = None;
         // A chunk counts once its seq has ended.
         let mut step = None;

@@ -55,6 +55,13 @@ impl Attending {
         self.hold.as_ref().is_some_and(|hold| hold.going.is_none())
     }
 
+    /// Whether an answer is owed further on.
+    #[cfg(test)]
+    pub(super) fn waits(&self) -> bool {
+        let going = self.hold.as_ref().is_some_and(|hold| hold.going.is_some());
+        !self.waiting.is_empty() || !self.holds.is_empty() || going
+    }
+
     /// Everything that is open is over: what comes next may leave something out, or come from another server.
     pub(super) fn lost(&mut self) {
         self.windows.close_all();

@@ -71,6 +71,8 @@ pub struct Output {
     force: bool,
     /// A part of the open seq was handed over.
     handed_over: bool,
+    /// A segment was begun inside the open seq.
+    rolled_inside: bool,
     /// Layouts that this segment holds,
     schemas: HashSet<SchemaId>,
     /// and the one that was asked for last.
@@ -98,6 +100,7 @@ impl Output {
             sent: Sent::default(),
             force: false,
             handed_over: false,
+            rolled_inside: false,
             schemas: HashSet::new(),
             last_schema: None,
             told: false,
@@ -182,6 +185,7 @@ impl Output {
         {
             self.hand_over(place)?;
             if self.must_roll() {
+                self.rolled_inside = true;
                 self.roll(place)?;
             }
             self.source_info()?;
@@ -227,6 +231,11 @@ impl Output {
         if self.frame.len_bytes() >= FRAME_BYTES || self.transactions.is_multiple_of(32) && self.is_old() {
             self.hand_over(place)?;
         }
+        if std::mem::take(&mut self.rolled_inside) {
+            // The segment's header stands before this seq, and its beginning may be retained away first: without a mark the GTID would be forgotten
+            // after a restart, and the transaction would come again.
+            self.mark(place, place.committed_us)?;
+        }
         Ok(())
     }
 
@@ -252,6 +261,7 @@ impl Output {
     /// Forgets the open seq, also what of it is in the store already.
     pub(super) fn abort(&mut self, place: &Place) -> Result<(), ReaderError> {
         self.frame.drop_pending();
+        self.rolled_inside = false;
         self.idle(place)?;
         if self.handed_over {
             self.handed_over = false;

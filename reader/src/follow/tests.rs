@@ -16,6 +16,10 @@ use crate::snapshot::desk::Desk;
 use crate::source::Session;
 use crate::writing::Writing;
 
+mod interleaved;
+mod snapshot;
+mod source;
+
 #[derive(Debug)]
 struct NoLayouts;
 
@@ -34,13 +38,18 @@ struct Stage {
     dir: tempfile::TempDir,
     follower: Option<Follower>,
     writing: Option<std::thread::JoinHandle<Result<(), store::StoreError>>>,
+    desk: Desk,
     log_pos: u32,
+}
+
+fn options() -> StoreOptions {
+    StoreOptions { segment_bytes: 4 << 20, ..StoreOptions::default() }
 }
 
 impl Stage {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { segment_bytes: 4 << 20, ..StoreOptions::default() };
+        let options = options();
         let (writer, found) = Writer::open(dir.path(), options.clone()).unwrap();
         let (to, from) = mpsc::sync_channel(4);
         let (free_to, free) = mpsc::channel();
@@ -64,9 +73,9 @@ impl Stage {
         let tables = Tables::new(Selection::new(&["*.*"], &[]).unwrap(), Box::new(NoLayouts));
         let place = Place { position: BinlogPosition { file: "bin.1".into(), offset: 4 }, ..Place::default() };
         let mut follower = Follower::new(Flavor::MySql, place, tables, output);
-        follower.set_desk(desk);
+        follower.set_desk(desk.clone());
         follower.reconnect(Flavor::MySql, true).unwrap();
-        let mut stage = Self { dir, follower: Some(follower), writing: Some(writing), log_pos: 4 };
+        let mut stage = Self { dir, follower: Some(follower), writing: Some(writing), desk, log_pos: 4 };
         stage.raw(&event(kind::ROTATE, 0, 0x20, &[&4u64.to_le_bytes()[..], b"bin.1"].concat(), true)).unwrap();
         stage.send(kind::FORMAT_DESCRIPTION, &format_body("9.7.4", 1)).unwrap();
         stage
@@ -112,14 +121,25 @@ impl Stage {
         self.send(kind::WRITE_ROWS, &rows)
     }
 
-    /// Ends the follower; the records of the store as kinds, seq by seq.
-    fn kinds(mut self) -> Vec<Vec<RecordKind>> {
+    /// Ends the follower; the store.
+    fn end(mut self) -> tempfile::TempDir {
         let place = self.follower().place().clone();
         self.follower().drop_unfinished().unwrap();
         self.follower().output().idle(&place).unwrap();
+        self.kill()
+    }
+
+    /// The store as it is now, with what was handed over.
+    fn kill(mut self) -> tempfile::TempDir {
         drop(self.follower.take());
         self.writing.take().unwrap().join().unwrap().unwrap();
-        let mut tail = Tail::open(self.dir.path()).unwrap();
+        self.dir
+    }
+
+    /// Ends the follower; the records of the store as kinds, seq by seq.
+    fn kinds(self) -> Vec<Vec<RecordKind>> {
+        let dir = self.end();
+        let mut tail = Tail::open(dir.path()).unwrap();
         let mut seqs: Vec<Vec<RecordKind>> = vec![Vec::new()];
         while let Some(frame) = tail.next().unwrap() {
             for record in frame.records() {
@@ -194,7 +214,9 @@ fn large_row_events_are_cut_between_rows_and_a_larger_row_is_continued() {
     assert_eq!(stage.follower().counts().rows, 7);
     let seqs = stage.kinds();
     let count = |kind| seqs.concat().into_iter().filter(|k| *k == kind).count();
-    assert_eq!((seqs.len(), count(K::Rows), count(K::RowsMore)), (1, 3 + 1, 1));
+    // Behind a seq that goes on in another segment stands a mark.
+    assert_eq!(seqs.get(1..), Some(&[vec![K::PositionMark]][..]));
+    assert_eq!((count(K::Rows), count(K::RowsMore)), (3 + 1, 1));
 }
 
 #[test]
@@ -335,4 +357,33 @@ fn segments_are_begun_when_one_is_full_and_not_twice() {
     let sizes = sizes(&dir);
     let (_, full) = sizes.split_last().unwrap();
     assert!(full.len() >= 3 && full.iter().all(|size| *size >= 4 << 20), "{sizes:?}");
+}
+
+#[test]
+fn a_transaction_that_ends_in_the_segment_of_the_last_one_is_not_forgotten() {
+    for kept in [true, false] {
+        let mut stage = Stage::new();
+        if kept {
+            store::Consumer::register(stage.dir.path(), "a").unwrap();
+        }
+        let mut state = 1_u64;
+        let mut noise = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as u8
+        };
+        stage.gtid(1).unwrap();
+        stage.query("BEGIN").unwrap();
+        for _ in 0..10 {
+            stage.rows(&[(0..600_000).map(|_| noise()).collect()]).unwrap();
+        }
+        stage.send(kind::XID, &[0; 8]).unwrap();
+        stage.gtid(2).unwrap();
+        stage.query("CREATE TABLE u (a INT)").unwrap();
+        let place = stage.follower().place().clone();
+        let dir = stage.end();
+        let (_, found) = Writer::open(dir.path(), options()).unwrap();
+        assert!(found.segments.len() >= if kept { 2 } else { 1 });
+        let resumed = crate::resume::Resume::read(dir.path(), &found.last_segment_header_blob).unwrap().place.unwrap();
+        assert_eq!((resumed.gtids, resumed.position), (place.gtids, place.position), "kept: {kept}");
+    }
 }
