@@ -11,6 +11,7 @@ use common::snapshot::{SnapshotChunk, SnapshotState, SnapshotStep, TableName};
 use super::*;
 use crate::snapshot::desk::{Again, Appended, ChunkRows, Window};
 
+type Row = (i32, i32);
 pub(super) type Model = BTreeMap<i32, i32>;
 
 /// A change of a row.
@@ -142,7 +143,7 @@ impl Source {
         self.at.insert(self.end, self.rows.clone());
     }
 
-    fn update(&mut self, rows: &[((i32, i32), (i32, i32))]) {
+    fn update(&mut self, rows: &[(Row, Row)]) {
         let images: Vec<u8> =
             rows.iter().flat_map(|(before, after)| [image(*before), image(*after)].concat()).collect();
         self.row_event(kind::UPDATE_ROWS, &[3, 3], &images);
@@ -283,8 +284,7 @@ impl Source {
         let mut state = SnapshotState::default();
         let mut step = None;
         let mut segment = None;
-        loop {
-            let Some(frame) = tail.next().unwrap() else { break };
+        while let Some(frame) = tail.next().unwrap() {
             let records: Vec<_> =
                 frame.records().map(|record| (record.kind, record.payload.to_vec(), record.ends_seq)).collect();
             let header = tail.segment_header().unwrap().clone();
