@@ -13,6 +13,8 @@ use super::{
 use crate::selection::Pattern;
 use crate::{BinlogPosition, LogPosition};
 
+mod snapshot;
+
 const HOUR: Duration = Duration::from_secs(3600);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 const MIB: u64 = 1 << 20;
@@ -43,8 +45,11 @@ pub(super) fn pipeline(
     let context = Context { dir: path.parent().unwrap_or(Path::new("")), env, warnings: Default::default() };
     let top = Section::top(&notes, document.get_ref());
     let name = name(&top, 64);
-    let snapshot = snapshot(&top);
+    let mut snapshot = snapshot::snapshot(&top, &context);
     let source = source(&top, &context, &snapshot, name.as_deref());
+    if let Some(server) = source.as_ref().and_then(|source| source.servers.first()) {
+        snapshot::log_in_as(&mut snapshot, server);
+    }
     let store = store(&top, &context);
     let destinations = destinations(&top, &context);
     let (metrics, log) = (metrics(&top), log(&top));
@@ -78,14 +83,6 @@ fn name(section: &Section<'_, '_>, chars_max: usize) -> Option<String> {
         return None;
     }
     Some(value)
-}
-
-fn snapshot(top: &Section<'_, '_>) -> Snapshot {
-    let section = top.table("snapshot");
-    let words = [("full", SnapshotMode::Full), ("schema", SnapshotMode::Schema), ("none", SnapshotMode::None)];
-    let mode = section.word("mode", &words).unwrap_or_default();
-    section.finish();
-    Snapshot { mode, ..Snapshot::default() }
 }
 
 fn source(top: &Section<'_, '_>, context: &Context<'_>, snapshot: &Snapshot, name: Option<&str>) -> Option<Source> {

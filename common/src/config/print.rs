@@ -3,7 +3,10 @@
 use std::fmt::{Display, Write as _};
 
 use super::units::exact_size;
-use super::{Destination, LogFormat, OnDivergence, Pipeline, Server, SnapshotMode, Start, TlsMode, Write};
+use super::{
+    DeferIndexes, Definer, Destination, LogFormat, OnDivergence, OnExisting, OnObjectError, Pipeline, Server, Snapshot,
+    SnapshotMode, Start, TlsMode, Write,
+};
 
 pub(super) fn pipeline(p: &Pipeline) -> String {
     let mut out = String::new();
@@ -31,13 +34,7 @@ pub(super) fn pipeline(p: &Pipeline) -> String {
         };
         line(&mut out, "start", text(start));
     }
-    out.push_str("\n[snapshot]\n");
-    let mode = match p.snapshot.mode {
-        SnapshotMode::Full => "full",
-        SnapshotMode::Schema => "schema",
-        SnapshotMode::None => "none",
-    };
-    line(&mut out, "mode", text(mode));
+    snapshot(&mut out, &p.snapshot);
     out.push_str("\n[store]\n");
     line(&mut out, "dir", text(p.store.dir.display()));
     line(&mut out, "retain", duration(p.store.retain));
@@ -56,6 +53,56 @@ pub(super) fn pipeline(p: &Pipeline) -> String {
         destination(&mut out, d);
     }
     out
+}
+
+fn snapshot(out: &mut String, s: &Snapshot) {
+    out.push_str("\n[snapshot]\n");
+    let mode = match s.mode {
+        SnapshotMode::Full => "full",
+        SnapshotMode::Schema => "schema",
+        SnapshotMode::None => "none",
+    };
+    line(out, "mode", text(mode));
+    line(out, "threads", s.threads);
+    line(out, "chunk_size", text(exact_size(s.chunk_bytes)));
+    // A limit that is not set has no value that could stand here.
+    for (key, limit) in [("max_rows_per_second", s.max_rows_per_second), ("max_threads_running", s.max_threads_running)]
+    {
+        if let Some(limit) = limit {
+            line(out, key, limit);
+        }
+    }
+    if let Some(bytes) = s.max_bytes_per_second {
+        line(out, "max_bytes_per_second", text(exact_size(bytes)));
+    }
+    if let Some(lag) = s.max_replica_lag {
+        line(out, "max_replica_lag", duration(lag));
+    }
+    if !s.replicas.is_empty() {
+        line(out, "replicas", list(&s.replicas.iter().map(|r| r.url.to_string()).collect::<Vec<_>>()));
+    }
+    if let Some(query) = &s.pause_query {
+        line(out, "pause_query", text(query));
+    }
+    let definer = match &s.definer {
+        Definer::Keep => "keep".to_owned(),
+        Definer::Invoker => "invoker".to_owned(),
+        Definer::As { user, host } => format!("{user}@{host}"),
+    };
+    line(out, "definer", text(definer));
+    let existing = match s.on_existing {
+        OnExisting::Stop => "stop",
+        OnExisting::Overwrite => "overwrite",
+        OnExisting::Append => "append",
+    };
+    line(out, "on_existing", text(existing));
+    line(out, "on_error", text(if s.on_error == OnObjectError::Skip { "skip" } else { "stop" }));
+    let indexes = match s.defer_indexes {
+        DeferIndexes::Auto => "auto",
+        DeferIndexes::Always => "always",
+        DeferIndexes::Never => "never",
+    };
+    line(out, "defer_indexes", text(indexes));
 }
 
 fn destination(out: &mut String, d: &Destination) {

@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod snapshot;
+
 const MINIMAL: &str = r#"
 name = "shop"
 [source]

@@ -284,7 +284,7 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 }
 
 /// The name that `text` was probably meant to be.
-fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
+pub(super) fn nearest<'n>(text: &str, names: &[&'n str]) -> Option<&'n str> {
     let text = text.to_ascii_lowercase().replace('-', "_");
     let best = names.iter().map(|name| (strsim::damerau_levenshtein(&text, &name.replace('-', "_")), *name)).min()?;
     (best.0 <= 2.max(text.chars().count() / 4)).then_some(best.1)
