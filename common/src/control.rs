@@ -24,10 +24,12 @@ pub use status::{
     now_us,
 };
 
-/// The longest request or answer, in bytes.
-const LINE_BYTES_MAX: u64 = 1 << 20;
+/// The longest request or answer, in bytes: an answer may name tens of thousands of tables.
+const LINE_BYTES_MAX: u64 = 16 << 20;
 /// How long either side may take over its line.
 const LINE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request may take for which the source must be asked what it has, which with many tables takes a while.
+const SOURCE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Requests that are answered at a time; the next wait.
 const CONNECTIONS_MAX: usize = 32;
 
@@ -60,6 +62,16 @@ pub enum Request {
         /// The value, as it would stand in the file, without quotes.
         value: String,
     },
+}
+
+impl Request {
+    /// How long a service may take over it.
+    fn time_max(&self) -> Duration {
+        match self {
+            Request::Snapshot { .. } => SOURCE_TIMEOUT,
+            _ => LINE_TIMEOUT,
+        }
+    }
 }
 
 /// What a service says.
@@ -100,7 +112,7 @@ pub enum ControlError {
         path: PathBuf,
     },
     /// It is there and says nothing.
-    #[error("the service at {path} did not answer in {LINE_TIMEOUT:?}")]
+    #[error("the service at {path} did not answer in time")]
     TimedOut {
         /// The socket.
         path: PathBuf,
@@ -187,7 +199,7 @@ where
                 let handler = handler.clone();
                 tokio::spawn(async move {
                     // A client that goes away or talks nonsense is its own problem.
-                    let _ = tokio::time::timeout(LINE_TIMEOUT, answer(stream, &*handler)).await;
+                    let _ = answer(stream, &*handler).await;
                     drop(place);
                 });
             }
@@ -206,18 +218,19 @@ where
 {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    BufReader::new(read.take(LINE_BYTES_MAX)).read_line(&mut line).await?;
+    let mut read = BufReader::new(read.take(LINE_BYTES_MAX));
+    tokio::time::timeout(LINE_TIMEOUT, read.read_line(&mut line)).await??;
     if line.is_empty() {
         // Somebody looked whether we are here.
         return Ok(());
     }
-    let answer = match serde_json::from_str(&line) {
-        Ok(request) => handler(request).await,
+    let answer = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => tokio::time::timeout(request.time_max(), handler(request)).await?,
         Err(error) => Answer::Refused { reason: format!("not a request: {error}") },
     };
     let mut out = serde_json::to_vec(&answer).map_err(io::Error::other)?;
     out.push(b'\n');
-    write.write_all(&out).await
+    tokio::time::timeout(LINE_TIMEOUT, write.write_all(&out)).await?
 }
 
 /// Asks the service at `path`.
@@ -232,7 +245,7 @@ pub async fn request(path: &Path, request: Request) -> Result<Answer, ControlErr
         }
         Err(source) => return Err(ControlError::Io { path: path.to_owned(), source }),
     };
-    match tokio::time::timeout(LINE_TIMEOUT, exchange(stream, request)).await {
+    match tokio::time::timeout(request.time_max() + LINE_TIMEOUT, exchange(stream, request)).await {
         Ok(Ok(line)) => serde_json::from_str(&line)
             .map_err(|error| ControlError::Garbled { path: path.to_owned(), reason: error.to_string() }),
         Ok(Err(source)) => Err(ControlError::Io { path: path.to_owned(), source }),

@@ -144,6 +144,8 @@ pub struct SnapshotSeen {
     pub held_seconds: std::collections::BTreeMap<String, f64>,
     /// Tables that are being copied now.
     pub now: Vec<TableSeen>,
+    /// The last tables that were finished, newest first; a few.
+    pub finished: Vec<TableSeen>,
     /// Tables and objects that were left out (`on_error = "skip"`), with the reason.
     pub skipped: Vec<String>,
 }
