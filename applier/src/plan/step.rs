@@ -56,6 +56,22 @@ pub struct Change {
 }
 
 impl Change {
+    /// A change with nothing special about it; `payload` is the encoded [`Rows`].
+    #[must_use]
+    pub fn new(place: Arc<Place>, table: Arc<SourceTable>, payload: Vec<u8>) -> Self {
+        Self {
+            place,
+            table,
+            server_id: 0,
+            timestamp: 0,
+            payload,
+            more: Vec::new(),
+            idempotent: false,
+            passed: false,
+            orphans: false,
+        }
+    }
+
     /// The record.
     ///
     /// # Errors

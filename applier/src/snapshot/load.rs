@@ -91,6 +91,12 @@ impl Loader {
         if self.local { "LOAD DATA" } else { "INSERT" }
     }
 
+    /// Tables whose rows go as INSERT although LOAD DATA is allowed, because the server warned of values that were fine.
+    #[must_use]
+    pub fn given_up(&self) -> &HashSet<TableName> {
+        &self.by_insert
+    }
+
     /// Writes by INSERT even where LOAD DATA is allowed.
     pub fn use_insert(&mut self) {
         self.local = false;
