@@ -271,3 +271,106 @@ impl Copies {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::BinlogPosition;
+    use common::record::SessionContext;
+    use common::snapshot::{ObjectName, SnapshotChunk, SnapshotObject};
+
+    use super::*;
+
+    fn name(table: &str) -> TableName {
+        TableName { database: "shop".into(), table: table.into() }
+    }
+
+    fn begin(run: RunId, destinations: &[&str], tables: &[&str]) -> SnapshotStep {
+        SnapshotStep::Begin(Box::new(SnapshotBegin {
+            run,
+            destinations: destinations.iter().map(|&name| name.to_owned()).collect(),
+            tables: tables.iter().map(|table| name(table)).collect(),
+            others: vec![ObjectName { kind: ObjectKind::View, database: "shop".into(), name: "v".into() }],
+            ..SnapshotBegin::default()
+        }))
+    }
+
+    fn object(run: RunId, kind: ObjectKind, table: &str, keyed: bool) -> SnapshotStep {
+        SnapshotStep::Object(Box::new(SnapshotObject {
+            run,
+            object: ObjectName { kind, database: "shop".into(), name: table.into() },
+            statement: String::new(),
+            more: Vec::new(),
+            definer: None,
+            context: SessionContext::default(),
+            problem: None,
+            rows_estimate: 0,
+            bytes_estimate: 0,
+            keyed,
+            at: BinlogPosition::default(),
+        }))
+    }
+
+    fn chunk(run: RunId, table: &str) -> SnapshotStep {
+        SnapshotStep::Chunk(Box::new(SnapshotChunk {
+            run,
+            table: name(table),
+            span: 0,
+            spans: Vec::new(),
+            reached: Vec::new(),
+            ends_span: false,
+            rows: 0,
+            bytes: 0,
+            at: BinlogPosition::default(),
+        }))
+    }
+
+    fn again(run: RunId, table: &str, gone: bool) -> SnapshotStep {
+        SnapshotStep::TableAgain { run, table: name(table), gone, at: BinlogPosition::default() }
+    }
+
+    fn table_end(run: RunId, table: &str) -> SnapshotStep {
+        SnapshotStep::TableEnd { run, table: name(table), rows: 0, at: BinlogPosition::default() }
+    }
+
+    #[test]
+    fn a_table_goes_from_pending_over_copying_to_done_and_begins_again_with_nothing() {
+        let mut copies = Copies::new("d", &Remembered::default());
+        assert!(copies.take(&begin(1, &["d"], &["t", "k"])));
+        let stand = |copies: &Copies, table| copies.stand("shop", table);
+        assert_eq!((stand(&copies, "t"), stand(&copies, "other")), (Stand::Pending, Stand::Done));
+        assert!(!copies.take(&chunk(1, "t")), "no rows before the definition");
+        assert!(copies.take(&object(1, ObjectKind::Table, "t", true)));
+        assert!(copies.take(&object(1, ObjectKind::Table, "k", false)));
+        assert_eq!((stand(&copies, "t"), stand(&copies, "k")), (Stand::Copying, Stand::Made));
+        assert!(copies.take(&chunk(1, "k")) && copies.take(&again(1, "t", false)));
+        assert_eq!((stand(&copies, "t"), stand(&copies, "k")), (Stand::Made, Stand::Copying));
+        assert!(copies.take(&chunk(1, "t")) && copies.take(&table_end(1, "t")));
+        assert!(copies.take(&again(1, "k", true)));
+        assert!(copies.is_empty(), "{copies:?}");
+    }
+
+    #[test]
+    fn runs_for_others_and_those_that_a_later_run_supersedes_are_nothing_to_us() {
+        let mut copies = Copies::new("d", &Remembered::default());
+        assert!(!copies.take(&begin(1, &["e"], &["t"])));
+        assert!(!copies.take(&object(1, ObjectKind::Table, "t", true)) && !copies.take(&chunk(1, "t")));
+        assert!(!copies.take(&object(1, ObjectKind::View, "v", true)));
+        assert!(copies.take(&begin(2, &[], &["t"])) && copies.take(&object(2, ObjectKind::Table, "t", true)));
+        assert!(copies.take(&begin(3, &["d"], &["t"])));
+        assert!(!copies.take(&chunk(2, "t")) && !copies.take(&table_end(2, "t")));
+        assert_eq!(copies.stand("shop", "t"), Stand::Pending);
+    }
+
+    #[test]
+    fn a_cancelled_run_leaves_its_tables_and_renames_take_their_copies_along() {
+        let mut copies = Copies::new("d", &Remembered::default());
+        copies.take(&begin(1, &["d"], &["t", "u"]));
+        copies.take(&object(1, ObjectKind::Table, "t", true));
+        assert!(copies.will_come("shop", "v"));
+        copies.take(&SnapshotStep::End { run: 1, cancelled: true, at: BinlogPosition::default() });
+        assert!(!copies.will_come("shop", "v") && !copies.runs(1));
+        assert_eq!((copies.stand("shop", "t"), copies.stand("shop", "u")), (Stand::Copying, Stand::Pending));
+        assert!(copies.rename(&name("t"), &name("t2")) && copies.drop_table(&name("u")));
+        assert_eq!(copies.tables(|_| true).collect::<Vec<_>>(), [name("t2")]);
+    }
+}
