@@ -36,9 +36,9 @@ fn clause(statement: &[u8], tokens: &[Token]) -> Option<(usize, usize)> {
         if is_word(statement, Some(token), "DEFINER") && sign(tokens.get(i + 1), b'=') {
             let user = tokens.get(i + 2)?;
             let mut end = user.end;
-            if sign(tokens.get(i + 3), b'@') {
-                end = tokens.get(i + 4)?.end;
-            } else if sign(tokens.get(i + 3), b'(') && sign(tokens.get(i + 4), b')') {
+            let host = sign(tokens.get(i + 3), b'@');
+            let call = sign(tokens.get(i + 3), b'(') && sign(tokens.get(i + 4), b')');
+            if host || call {
                 end = tokens.get(i + 4)?.end;
             }
             return Some((token.start, end));

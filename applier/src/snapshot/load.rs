@@ -235,9 +235,9 @@ impl Loader {
                 Err(error) => return Err(error),
             };
             let clean = counts.records == count && counts.skipped == 0 && counts.warnings == 0;
-            if !clean
-                && !(counts.records == count && self.only_duplicates(load, counts.skipped, counts.warnings).await?)
-            {
+            let believed =
+                clean || counts.records == count && self.only_duplicates(load, counts.skipped, counts.warnings).await?;
+            if !believed {
                 tracing::debug!(?counts, count, "LOAD DATA warns");
                 return Ok(false);
             }
