@@ -159,16 +159,17 @@ impl Model {
         for row in layout.rows(rows.op, rows.columns_before, rows.columns_after, rows.images)? {
             let row = row?;
             let parts = |image: common::row::Image<'_>| -> Result<(Vec<u8>, i64)> {
-                let (nulls, bytes) = image.bytes();
                 let mut name = Vec::new();
-                if keyed {
-                    for &index in &key {
-                        let Cell::Bytes(cell) = image.column(index) else { bail!("{table}: a key without a value") };
-                        name.extend_from_slice(&(cell.len() as u32).to_le_bytes());
-                        name.extend_from_slice(cell);
+                // Not the NULL bitmap itself: servers differ in its unused bits.
+                for (index, cell) in image.cells().enumerate().filter(|(index, _)| !keyed || key.contains(index)) {
+                    match cell {
+                        Cell::Bytes(cell) => {
+                            name.extend_from_slice(&(cell.len() as u32).to_le_bytes());
+                            name.extend_from_slice(cell);
+                        }
+                        Cell::Null if !keyed => name.extend_from_slice(&u32::MAX.to_le_bytes()),
+                        other => bail!("{table}: column {index} is {other:?}"),
                     }
-                } else {
-                    name = [nulls, bytes].concat();
                 }
                 let v = match image.column(value) {
                     Cell::Bytes(&[a, b, c, d]) => i64::from(i32::from_le_bytes([a, b, c, d])),

@@ -85,6 +85,8 @@ impl Copier<'_> {
         } else {
             if locks {
                 let mut other = Link::open(&self.run.shared.desk.server()?).map_err(|error| judge(error, None))?;
+                // Without that MySQL up to 5.6 lets transactions that have written already commit below the lock (`innodb_table_locks` works only so).
+                other.ask("SET SESSION autocommit=0").map_err(busy)?;
                 lock(&mut other, &quoted, names, first)?;
                 locker = Some(other);
             }
