@@ -123,7 +123,7 @@ async fn there(session: &mut Session, wanted: &[ObjectName]) -> Result<There> {
 /// Whether a table was begun by an earlier run of ours, in a place that was empty before or given up, and not finished.
 async fn ours(session: &mut Session, id: &Identity, object: &ObjectName) -> Result<bool> {
     let Some(state) = find(session, id, object).await? else { return Ok(false) };
-    let begun = state.stand == Stand::Copying || state.making;
+    let begun = matches!(state.stand, Stand::Made | Stand::Copying) || state.making;
     Ok(begun && state.existed != Existed::Keep)
 }
 

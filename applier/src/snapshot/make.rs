@@ -73,7 +73,7 @@ impl Worker {
         state.keyed = object.keyed;
         if kept {
             tracing::info!(object = %full_name(name), "kept as it is (on_existing = append)");
-            state.stand = if table { Stand::Copying } else { Stand::Done };
+            state.stand = after_object(object);
             let sql = vec![states::put_sql(&id, name, &state, object.rows_estimate, "", "")];
             return self.finish(work, sql).await;
         }
@@ -88,7 +88,7 @@ impl Worker {
             Ok(different) => {
                 self.forget_definitions();
                 state.making = false;
-                state.stand = if table { Stand::Copying } else { Stand::Done };
+                state.stand = after_object(object);
                 // Of other objects only what the cut-over needs is kept.
                 let mut sql = Vec::new();
                 if table || different {
@@ -355,8 +355,9 @@ impl Worker {
             self.empty(table, &state).await?;
         }
         let mut sql = vec![states::nothing_brought_sql(&id, &object)];
-        if state.stand == Stand::Done {
-            sql.push(states::update_sql(&id, &object, &format!("state='{}'", Stand::Copying.name())));
+        // As in the order of the log (`Copies`): nothing of it counts before its next chunk.
+        if matches!(state.stand, Stand::Copying | Stand::Done) {
+            sql.push(states::update_sql(&id, &object, &format!("state='{}'", Stand::Made.name())));
         }
         self.finish(work, sql).await
     }
@@ -429,6 +430,15 @@ impl Worker {
         self.session().run("COMMIT", moving).await?;
         self.moved(&work.progress);
         Ok(Outcome::Done)
+    }
+}
+
+/// Where an object stands once it is made, as in the order of the log (`Copies`).
+fn after_object(object: &SnapshotObject) -> Stand {
+    match (object.object.kind, object.keyed) {
+        (ObjectKind::Table, true) => Stand::Copying,
+        (ObjectKind::Table, false) => Stand::Made,
+        _ => Stand::Done,
     }
 }
 
