@@ -314,6 +314,49 @@ async fn several_runs(d: ServerKind, late: ServerKind, seed: u64, kills: bool) -
     pipeline.stop_with(&["loading a chunk again", "trying again", "on_error"]).await.context("stopping")
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_of_the_usual_size_on_four_loaders_stay_within_the_memory_budget() -> Result<()> {
+    let d = Server::builder(ServerKind::Mysql9).name("d").start().await?;
+    let pipeline = Pipeline::builder(&d)
+        .snapshot_line("mode = \"full\"")
+        .destination("d", &d)
+        .destination_line("write = \"sql\"")
+        .build()?;
+    let log = Log::new(&pipeline.store(), 64 << 20)?;
+    let mut source = Source::new(log, 1, 0);
+    source.log.step(&SnapshotStep::Begin(Box::new(SnapshotBegin {
+        run: 1,
+        destinations: vec!["d".into()],
+        whole: true,
+        tables: vec![table("a")],
+        at: source.log.at(),
+        ..SnapshotBegin::default()
+    })))?;
+    source.object(1, ObjectKind::Database, "", "CREATE DATABASE `shop` /*!40100 DEFAULT CHARACTER SET utf8mb4 */")?;
+    let sql = "CREATE TABLE `a` (\n  `id` int NOT NULL,\n  `v` varchar(40) NOT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
+    source.object(1, ObjectKind::Table, "a", sql)?;
+    // 4 MiB of images each.
+    const ROWS: i32 = 91_000;
+    const CHUNKS: i32 = 16;
+    for chunk in 0..CHUNKS {
+        let rows: Vec<_> = (0..ROWS).map(|i| (chunk * ROWS + i, format!("{i:>40}"))).collect();
+        source.log.chunk(1, "a", &rows, chunk == CHUNKS - 1, 22_000)?;
+    }
+    source.log.step(&SnapshotStep::TableEnd { run: 1, table: table("a"), rows: 0, at: source.log.at() })?;
+    source.log.step(&SnapshotStep::End { run: 1, cancelled: false, at: source.log.at() })?;
+    source.log.publish()?;
+    let started = Instant::now();
+    pipeline.start_service(&Service::applier("d"))?;
+    wait_applied(&pipeline, "d", &d, source.log.seq).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let peak = pipeline.process(&Service::applier("d"))?.peak_memory().context("no memory")?;
+    println!("{} rows in {seconds:.1} s, peak {} MiB", ROWS * CHUNKS, peak >> 20);
+    let found = d.value("SELECT COUNT(*) FROM shop.a").await?;
+    ensure!(found == Some((ROWS * CHUNKS).to_string()), "{found:?} rows");
+    ensure!(peak < 256 << 20, "peak {} MiB", peak >> 20);
+    pipeline.stop().await
+}
+
 fn seed() -> u64 {
     std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random)
 }
