@@ -1,84 +1,52 @@
-//! `logweir check`: looks at servers, accounts and the store before anything is started. Changes nothing.
+//! `logweir check`: looks at servers, accounts, settings and what is to be copied before anything is started. Changes nothing.
+//!
+//! Everything is asked by a handful of statements for each server, so that it takes seconds with ten thousand tables too.
 
-use std::path::Path;
-
-use common::config::{Pipeline, Server};
+use common::config::{Pipeline, Server, TlsMode};
 use common::connect;
 use mysql_async::Conn;
-use serde::Serialize;
 
 use crate::cli::CheckArgs;
 use crate::exit::{Exit, Failure};
 use crate::out;
 
+mod capacity;
+mod definers;
 mod destination;
+mod existing;
+mod fit;
 mod grants;
+mod inventory;
+mod item;
+mod privileges;
 mod session;
 mod source;
+mod store;
+mod tables;
 
+use inventory::Inventory;
+use item::Items;
+pub(crate) use item::{Item, Verdict};
 use session::Session;
-
-/// What a check found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Pass,
-    Warn,
-    Fail,
-}
-
-/// One item. Its id is stable, for scripts.
-#[derive(Clone, Debug, Serialize)]
-struct Item {
-    /// `source` or the destination's name, or `store`.
-    part: String,
-    id: &'static str,
-    verdict: Verdict,
-    /// What was found.
-    found: String,
-    /// How to mend it; empty if it passed.
-    mend: String,
-}
-
-/// The items of one part.
-struct Items {
-    part: String,
-    items: Vec<Item>,
-}
-
-impl Items {
-    fn of(part: &str) -> Items {
-        Items { part: part.to_owned(), items: Vec::new() }
-    }
-
-    fn add(&mut self, id: &'static str, verdict: Verdict, found: impl Into<String>, mend: &str) {
-        let mend = if verdict == Verdict::Pass { String::new() } else { mend.to_owned() };
-        self.items.push(Item { part: self.part.clone(), id, verdict, found: found.into(), mend });
-    }
-
-    /// Passes if `fine`, else `otherwise`.
-    fn is(&mut self, id: &'static str, fine: bool, otherwise: Verdict, found: impl Into<String>, mend: &str) {
-        self.add(id, if fine { Verdict::Pass } else { otherwise }, found, mend);
-    }
-}
 
 /// Checks everything. Exit code 1 if an item fails.
 pub(crate) async fn check(args: CheckArgs) -> Result<Exit, Failure> {
-    let pipeline = Pipeline::load(&args.config.config)?;
-    let mut items = store_items(&pipeline.store.dir);
-    let (source_session, found) = source::check(&pipeline).await;
-    items.extend(found);
-    for destination in &pipeline.destinations {
-        items.extend(destination::check(destination, source_session.as_ref()).await);
+    let unknown = item::unknown(&args.ignore);
+    if !unknown.is_empty() {
+        return Err(Failure::new(Exit::Usage, unknown.join("\n")));
     }
-    let failed = items.iter().filter(|i| i.verdict == Verdict::Fail).count();
-    let warned = items.iter().filter(|i| i.verdict == Verdict::Warn).count();
+    let pipeline = Pipeline::load(&args.config.config)?;
+    let mut items = look(&pipeline).await;
+    item::ignore(&mut items, &args.ignore);
+    let count = |verdict| items.iter().filter(|i| i.verdict == verdict).count();
+    let (failed, warned, noted) = (count(Verdict::Fail), count(Verdict::Warn), count(Verdict::Note));
     if args.json {
         let document = serde_json::json!({
             "pipeline": pipeline.name,
             "ok": failed == 0,
             "failed": failed,
             "warned": warned,
+            "ignored": noted,
             "items": items,
             "warnings": pipeline.warnings,
         });
@@ -88,45 +56,104 @@ pub(crate) async fn check(args: CheckArgs) -> Result<Exit, Failure> {
             eprintln!("warning: {warning}");
         }
         for item in &items {
-            let verdict = match item.verdict {
-                Verdict::Pass => "pass",
-                Verdict::Warn => "WARN",
-                Verdict::Fail => "FAIL",
-            };
-            out::line(&format!("{verdict}  {:12} {:22} {}", item.part, item.id, item.found))?;
-            if !item.mend.is_empty() {
-                out::line(&format!("      {:35} {}", "", item.mend))?;
-            }
+            out::line(&text(item))?;
         }
-        out::line(&format!("{} passed, {warned} warned, {failed} failed", items.len() - failed - warned))?;
+        let ignored = if noted > 0 { format!(", {noted} ignored") } else { String::new() };
+        let passed = items.len() - failed - warned - noted;
+        out::line(&format!("{passed} passed, {warned} warned, {failed} failed{ignored}"))?;
     }
     Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
 }
 
-fn store_items(dir: &Path) -> Vec<Item> {
-    let mut items = Items::of("store");
-    let mend = "create the folder for the user that the services run as, or change [store] dir";
-    // The store itself is made by the reader; its nearest folder that exists has to let it.
-    let existing = dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    let writable = nix::unistd::access(existing, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK);
-    match writable {
-        Ok(()) => items.add("store-folder", Verdict::Pass, format!("{} can be written", dir.display()), ""),
-        Err(error) => items.add("store-folder", Verdict::Fail, format!("{}: {error}", existing.display()), mend),
+/// The same look before `logweir run`: prints what is not as it should be, warnings in a line each.
+///
+/// # Errors
+/// When an item fails.
+pub(crate) async fn before_start(pipeline: &Pipeline) -> Result<(), Failure> {
+    let items = look(pipeline).await;
+    let mut failed = 0;
+    for item in &items {
+        match item.verdict {
+            Verdict::Warn => eprintln!("warning: {}, {}: {}; {}", item.part, item.id, item.found, item.mend),
+            Verdict::Fail => {
+                failed += 1;
+                eprintln!("{}", text(item));
+            }
+            Verdict::Pass | Verdict::Note => {}
+        }
     }
-    items.items
+    if failed == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "{failed} items of the check fail, nothing is started; mend them (`logweir check` shows all), or start with --no-check"
+    );
+    Err(Failure::new(Exit::Failed, message))
 }
 
-/// Connects, and notes how that went.
-async fn connected(server: &Server, items: &mut Items) -> Option<Conn> {
-    match connect::open(server).await {
-        Ok(conn) => {
-            items.add("connect", Verdict::Pass, format!("{} answers", server.url), "");
-            Some(conn)
-        }
+/// An item in one line, and a second one on how to mend it.
+fn text(item: &Item) -> String {
+    let mut text = format!("{}  {:12} {:18} {}", item.verdict.name(), item.part, item.id, item.found);
+    if !item.mend.is_empty() {
+        text.push_str(&format!("\n      {:31} {}", "", item.mend));
+    }
+    text
+}
+
+/// All items of all parts.
+async fn look(pipeline: &Pipeline) -> Vec<Item> {
+    let mut items = store::check(pipeline);
+    let (source, found) = source::check(pipeline).await;
+    items.extend(found);
+    for destination in &pipeline.destinations {
+        items.extend(destination::check(pipeline, destination, source.as_ref()).await);
+    }
+    items
+}
+
+/// What the source showed, for the checks of destinations.
+struct Source {
+    session: Session,
+    inventory: Inventory,
+}
+
+/// Connects, and notes how that went and whether the connection is protected.
+async fn connected(server: &Server, items: &mut Items) -> Option<(Conn, Session)> {
+    let mut conn = match connect::open(server).await {
+        Ok(conn) => conn,
         Err(error) => {
             // The message says what to do.
             items.add("connect", Verdict::Fail, error.to_string(), "");
+            return None;
+        }
+    };
+    items.add("connect", Verdict::Pass, format!("{} answers", server.url), "");
+    match Session::read(&mut conn).await {
+        Ok(session) => {
+            tls(server, &session, items);
+            Some((conn, session))
+        }
+        Err(error) => {
+            items.unanswered("read-variables", &error);
             None
         }
     }
+}
+
+fn tls(server: &Server, session: &Session, items: &mut Items) {
+    let local = match &server.url.host {
+        common::config::Host::Unix(_) => true,
+        common::config::Host::Tcp(host, _) => {
+            host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        }
+    };
+    let verified = matches!(server.tls.mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
+    let found = match (session.cipher.as_str(), verified) {
+        ("", _) if local => "not encrypted, and does not leave this machine".to_owned(),
+        ("", _) => "the connection is NOT encrypted".to_owned(),
+        (cipher, true) => format!("{cipher}, the server's certificate is verified"),
+        (cipher, false) => format!("{cipher}, the server's certificate is not looked at"),
+    };
+    let mend = "switch TLS on at the server, and set tls = { mode = \"verify-identity\", ca = \"…\" }: passwords are safe, but rows can be read on the way";
+    items.is("tls", !session.cipher.is_empty() || local, Verdict::Warn, found, mend);
 }

@@ -30,7 +30,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Look at servers, accounts and settings before anything is started; changes nothing
     #[command(
-        after_help = "Exit code 0 if nothing fails, else 1. Each item has an id that stays the same, for scripts."
+        after_help = "Exit code 0 if nothing fails, else 1. Each item has an id that stays the same, for scripts; docs/OPERATIONS.md lists \
+                            them with what they mean and how to mend them."
     )]
     Check(CheckArgs),
     /// Show state, position, lag and speed of the reader and each destination
@@ -42,13 +43,21 @@ pub(crate) enum Command {
     Pause(TellArgs),
     /// Let paused services go on
     Resume(TellArgs),
+    /// Copy tables (again) on a running pipeline, end a copy, or change the limits that spare the source
+    #[command(
+        after_help = "Without --tables everything that [source] include selects is copied. Tables that are copied are made anew at the \
+                            destinations; what is not copied flows on undisturbed. With --set alone only the limits change: threads, \
+                            max_rows_per_second, max_bytes_per_second, max_threads_running, max_replica_lag, pause_query; they hold until \
+                            the reader's next start. Exit code 5 when the time of --wait is over; the copy goes on then."
+    )]
+    Snapshot(SnapshotArgs),
     /// Look into a store, whether its services run or not
     Store(StoreArgs),
-    /// See it work: throw-away servers, load, a killed applier, and proof that all are equal
+    /// See it work: throw-away servers, a copy, load, a killed applier, and proof that all are equal
     #[command(
-        after_help = "Starts one source and two destinations (MySQL and MariaDB) on this machine, the reader and two appliers, \
-                            writes a mixed load with DDL, kills an applier on the way, and compares every table at the end. \
-                            Exit code 4 if they are not equal. `./dev setup` fetches the servers."
+        after_help = "Starts one source and two destinations (MySQL and MariaDB) on this machine, fills the source, starts the reader and \
+                            two appliers, shows the copy, writes a mixed load with DDL meanwhile, kills an applier on the way, and compares \
+                            everything at the end. Exit code 4 if they are not equal. `./dev setup` fetches the servers."
     )]
     Demo(DemoArgs),
     /// Print a completion script, e.g. logweir completions bash > /etc/bash_completion.d/logweir
@@ -79,6 +88,9 @@ pub(crate) struct RunArgs {
     /// Plain log lines instead of live progress; also chosen when stderr is no terminal
     #[arg(long)]
     pub(crate) plain: bool,
+    /// Start without `logweir check`, which else comes first and refuses to start where an item fails
+    #[arg(long)]
+    pub(crate) no_check: bool,
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +100,55 @@ pub(crate) struct CheckArgs {
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
+    /// Make a note of this item's warning; a failed item cannot be ignored. May be given several times
+    #[arg(long, value_name = "ID")]
+    pub(crate) ignore: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArg,
+    /// Only tables that these match, and that the source's include selects; patterns as there, with commas between them
+    #[arg(long, short, value_name = "PATTERN[,PATTERN]", value_parser = patterns)]
+    pub(crate) tables: Vec<Patterns>,
+    /// For this destination only; by default for all
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) destination: Option<String>,
+    /// End the copies that are under way; tables that are not done stay as they are
+    #[arg(long, conflicts_with_all = ["tables", "destination", "wait"])]
+    pub(crate) cancel: bool,
+    /// Change a limit of [snapshot] until the reader's next start; an empty value takes it away. May be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<Setting>,
+    /// Wait, with progress, until all that is copied is at the destinations
+    #[arg(long, short)]
+    pub(crate) wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration, requires = "wait")]
+    pub(crate) timeout: Duration,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl SnapshotArgs {
+    /// Whether a copy is to begin: always but with `--set` or `--cancel` alone.
+    pub(crate) fn begins(&self) -> bool {
+        let asked = !self.tables.is_empty() || self.destination.is_some() || self.wait;
+        !self.cancel && (asked || self.set.is_empty())
+    }
+}
+
+/// Patterns of one `--tables`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Patterns(pub(crate) Vec<String>);
+
+/// One `--set`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) key: String,
+    pub(crate) value: String,
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +298,39 @@ pub(crate) enum StoreCommand {
     },
 }
 
+/// Commas within a regular expression belong to it.
+fn patterns(text: &str) -> Result<Patterns, String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut open = false;
+    for part in text.split(',') {
+        match all.last_mut().filter(|_| open) {
+            Some(last) => {
+                last.push(',');
+                last.push_str(part);
+            }
+            None => all.push(part.trim().to_owned()),
+        }
+        open = all.last().is_some_and(|last| last.starts_with('/') && (last.len() < 2 || !last.ends_with('/')));
+    }
+    for pattern in &all {
+        pattern.parse::<common::selection::Pattern>().map_err(|error| error.to_string())?;
+    }
+    Ok(Patterns(all))
+}
+
+fn setting(text: &str) -> Result<Setting, String> {
+    let (key, value) =
+        text.split_once('=').ok_or_else(|| "write KEY=VALUE, e.g. max_rows_per_second=50000".to_owned())?;
+    let (key, value) = (key.trim().replace('-', "_"), value.trim());
+    if !common::config::TUNABLE.contains(&key.as_str()) {
+        return Err(format!(
+            "{key} cannot be changed while the reader runs; these can: {}",
+            common::config::TUNABLE.join(", ")
+        ));
+    }
+    Ok(Setting { key, value: value.to_owned() })
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     common::config::parse_duration(text).ok_or_else(|| "not a duration; write 30s, 5m or 1h".to_owned())
 }
@@ -253,6 +347,35 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_snapshot_is_asked_for_in_every_form() {
+        let read = |args: &[&str]| match Cli::try_parse_from([&["logweir", "snapshot"], args].concat()) {
+            Ok(Cli { command: Command::Snapshot(args) }) => Some(args),
+            _ => None,
+        };
+        let all = read(&[]).unwrap();
+        assert!(all.begins() && all.tables.is_empty() && all.timeout == Duration::from_secs(3600));
+        let some =
+            read(&["--tables", "shop.*, /crm\\.a{1,2}/,x.y", "--tables", "a.b", "--wait", "--timeout", "5m"]).unwrap();
+        let tables: Vec<_> = some.tables.iter().flat_map(|t| t.0.clone()).collect();
+        assert_eq!(tables, ["shop.*", "/crm\\.a{1,2}/", "x.y", "a.b"]);
+        let set = read(&["--set", "max-rows-per-second=10", "--set", "pause_query="]).unwrap();
+        assert!(!set.begins() && set.set[0].key == "max_rows_per_second" && set.set[1].value.is_empty());
+        assert!(read(&["--set", "threads=2", "--tables", "a.b"]).unwrap().begins());
+        assert!(!read(&["--cancel"]).unwrap().begins());
+        for wrong in [
+            &["--tables", "shop"][..],
+            &["--tables", ""],
+            &["--tables", "/(/"],
+            &["--cancel", "--tables", "a.b"],
+            &["--timeout", "5m"],
+            &["--set", "threads"],
+            &["--set", "mode=none"],
+        ] {
+            assert!(read(wrong).is_none(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@ mod observe;
 mod out;
 mod part;
 mod place;
+mod progress;
 mod run;
+mod snapshot;
 mod status;
 mod tell;
 mod wait;
@@ -53,6 +55,7 @@ async fn dispatch(command: cli::Command) -> Result<Exit, Failure> {
         cli::Command::Wait(args) => wait::wait(args).await,
         cli::Command::Pause(args) => tell::tell(args, common::control::Request::Pause).await,
         cli::Command::Resume(args) => tell::tell(args, common::control::Request::Resume).await,
+        cli::Command::Snapshot(args) => snapshot::snapshot(args).await,
         cli::Command::Store(args) => look::look(args),
         cli::Command::Demo(args) => demo::demo(args).await,
         cli::Command::Completions { shell } => {

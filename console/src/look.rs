@@ -11,6 +11,7 @@ mod find;
 mod list;
 mod prune;
 mod rows;
+mod snapshot;
 mod text;
 mod verify;
 

@@ -11,7 +11,7 @@ use crate::part::Part;
 use crate::place;
 
 /// Everything about a pipeline, as `logweir status --json` prints it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Observation {
     pub(crate) pipeline: String,
     pub(crate) store: StoreSeen,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use common::control::Place;
 use common::record::{Begin, Commit, PositionMark, RecordKind, SegmentStart};
+use common::snapshot::SnapshotStep;
 use common::{BinlogPosition, GtidSet, Seq, codec};
 use store::{Result, StoreError, Tail};
 
@@ -71,7 +72,27 @@ impl Ending {
                     self.committed_us = self.committed_us.max(mark.source_us);
                 }
             }
+            Some(RecordKind::Snapshot) => {
+                if let Ok(step) = codec::decode::<SnapshotStep>(record.payload)
+                    && let Some(at) = place_of(&step)
+                    && self.binlog.as_ref().is_none_or(|known| known < at)
+                {
+                    self.binlog = Some(at.clone());
+                }
+            }
             _ => {}
+        }
+    }
+}
+
+fn place_of(step: &SnapshotStep) -> Option<&BinlogPosition> {
+    match step {
+        SnapshotStep::Begin(begin) => Some(&begin.at),
+        SnapshotStep::Object(object) => Some(&object.at),
+        SnapshotStep::Chunk(chunk) => Some(&chunk.at),
+        SnapshotStep::ChunkEnd { .. } => None,
+        SnapshotStep::TableEnd { at, .. } | SnapshotStep::TableAgain { at, .. } | SnapshotStep::End { at, .. } => {
+            Some(at)
         }
     }
 }

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure};
 use crate::observe::observe;
-use crate::out;
 use crate::part::Part;
+use crate::{check, out};
 
 mod child;
 pub(crate) mod live;
@@ -44,6 +44,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     }
     for warning in &pipeline.warnings {
         eprintln!("warning: {warning}");
+    }
+    if !args.no_check {
+        check::before_start(&pipeline).await?;
     }
     let live = Live::new(args.plain || !std::io::stderr().is_terminal());
     Ok(supervise(&pipeline, path, &live).await?)

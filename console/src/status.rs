@@ -10,7 +10,10 @@ use common::control::{Lag, Place, State, StopNote, now_us};
 use crate::cli::StatusArgs;
 use crate::exit::{Exit, Failure};
 use crate::observe::{ApplierSeen, Observation, ReaderSeen, observe};
-use crate::{out, part};
+use crate::{out, part, progress};
+
+/// Tables that are shown of those under copy, and of those that were finished last.
+const TABLES_MAX: usize = 10;
 
 /// Prints what the pipeline is doing, once or every second.
 pub(crate) async fn status(args: StatusArgs) -> Result<Exit, Failure> {
@@ -59,6 +62,12 @@ pub(crate) fn text(seen: &Observation) -> String {
         }
     }
     lines.push(table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n"));
+    let now = now_us();
+    for (who, copy) in std::iter::once(("reader", &seen.reader.status.snapshot))
+        .chain(seen.destinations.iter().map(|d| (d.status.destination.as_str(), &d.status.snapshot)))
+    {
+        lines.extend(copy.iter().flat_map(|copy| progress::lines(who, copy, now, TABLES_MAX)));
+    }
     lines.extend(store.problem.as_ref().map(|p| format!("store: {p}")));
     lines.extend(notes("reader", seen.reader.stopped.as_ref(), seen.reader.problem.as_ref()));
     lines.extend(seen.reader.status.last_error.as_ref().map(|e| format!("reader, {}: {}", ago(e.at_us), e.message)));
@@ -171,6 +180,18 @@ fn ago(at_us: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_is_told_below_the_table_of_services() {
+        let mut seen = Observation::default();
+        assert!(!text(&seen).contains("copies"));
+        let mut copy = common::control::SnapshotSeen { tables: 3, way: "gtid".into(), ..Default::default() };
+        copy.held_by = Some("max_replica_lag: db3 is 9 s behind".into());
+        seen.reader.status.snapshot = Some(copy);
+        let text = text(&seen);
+        assert!(text.contains("\nreader copies (gtid): 0 of 3 tables"), "{text}");
+        assert!(text.contains("\n  held back by max_replica_lag: db3 is 9 s behind"), "{text}");
+    }
 
     #[test]
     fn lag_is_told_in_the_units_that_are_known() {

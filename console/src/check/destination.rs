@@ -1,23 +1,21 @@
-//! Checks of a destination.
+//! Checks of a destination, alone and against the source.
 
-use common::config::{Destination, Write};
+use common::config::{Destination, Pipeline, SnapshotMode};
+use mysql_async::Conn;
 
-use super::{Item, Items, Session, Verdict, connected};
+use super::{Item, Items, Session, Source, Verdict, capacity, connected, definers, existing, fit, privileges};
 
-const PACKET_BYTES: u64 = 16 << 20;
-
-/// Checks a destination, alone and against the source.
-pub(super) async fn check(destination: &Destination, source: Option<&Session>) -> Vec<Item> {
+/// Checks one.
+pub(super) async fn check(pipeline: &Pipeline, destination: &Destination, source: Option<&Source>) -> Vec<Item> {
     let mut items = Items::of(&destination.name);
-    if let Some(mut conn) = connected(&destination.server, &mut items).await {
-        match Session::read(&mut conn).await {
-            Ok(session) => {
-                alone(destination, &session, &mut items);
-                if let Some(source) = source {
-                    against(destination, source, &session, &mut items);
-                }
+    if let Some((mut conn, session)) = connected(&destination.server, &mut items).await {
+        alone(&session, &mut items);
+        match source {
+            Some(source) => against(pipeline, destination, source, &mut conn, &session, &mut items).await,
+            None => {
+                capacity::packets("the destination", &session, &mut items);
+                privileges::of_destination(pipeline, destination, &session, None, &mut items);
             }
-            Err(error) => items.add("read-variables", Verdict::Fail, error.to_string(), "run the check again"),
         }
         // It is gone when it is dropped.
         let _ = conn.disconnect().await;
@@ -25,65 +23,54 @@ pub(super) async fn check(destination: &Destination, source: Option<&Session>) -
     items.items
 }
 
-fn alone(destination: &Destination, session: &Session, items: &mut Items) {
-    items.add("version", Verdict::Pass, session.variable("version"), "");
-    let locked = session.is_on("super_read_only") || (session.is_on("read_only") && !session.grants.global(&["SUPER"]));
+fn alone(session: &Session, items: &mut Items) {
+    let (maria, version) = (session.is_mariadb(), session.version());
+    let known = if maria { version >= (10, 2) } else { version >= (5, 6) };
+    let mend = "use a MySQL server from 5.6 on, or a MariaDB server from 10.2 on";
+    items.is("version", known, Verdict::Fail, session.variable("version"), mend);
+    let super_user = session.grants.global(&["SUPER", "CONNECTION_ADMIN", "READ_ONLY ADMIN", "READ ONLY ADMIN"]);
+    let locked = session.is_on("super_read_only") || (session.is_on("read_only") && !super_user);
     let mend = "SET GLOBAL read_only = OFF, or name the server that takes writes";
     items.is("writable", !locked, Verdict::Fail, if locked { "read_only" } else { "takes writes" }, mend);
-    let database = &destination.position_database;
-    let missing: Vec<&str> = ["CREATE", "SELECT", "INSERT", "UPDATE", "DELETE"]
-        .into_iter()
-        .filter(|privilege| !session.grants.on_database(privilege, database))
-        .collect();
-    let found = match missing.as_slice() {
-        [] => format!("{database} can be written"),
-        some => format!("{} on {database} not granted", some.join(", ")),
-    };
-    let mend = format!("GRANT ALL ON `{database}`.* TO the user: its position rows are kept there");
-    items.is("position-database", missing.is_empty(), Verdict::Fail, found, &mend);
-    let have = ["CREATE", "ALTER", "DROP", "INSERT", "UPDATE", "DELETE"];
-    let missing: Vec<&str> = have.into_iter().filter(|privilege| !session.grants.anywhere(privilege)).collect();
-    let found = if missing.is_empty() { "granted".to_owned() } else { format!("{} not granted", missing.join(", ")) };
-    let mend = "GRANT these on the databases that are replicated: DDL is applied too";
-    items.is("may-write", missing.is_empty(), Verdict::Fail, found, mend);
-    let packet = session.number("max_allowed_packet").unwrap_or(0);
-    let found = format!("max_allowed_packet={}", common::config::about_size(packet));
-    let mend = "SET GLOBAL max_allowed_packet = 1073741824: a row that is larger than this cannot be written";
-    items.is("packet-size", packet >= PACKET_BYTES, Verdict::Warn, found, mend);
 }
 
-fn against(destination: &Destination, source: &Session, session: &Session, items: &mut Items) {
-    let same_family = source.is_mariadb() == session.is_mariadb();
-    let granted = session.grants.global(&["BINLOG_ADMIN", "BINLOG REPLAY", "REPLICATION_APPLIER", "SUPER"]);
-    let found = match (same_family, granted) {
-        (true, true) => "row events can be used",
-        (true, false) => "row events need a privilege",
-        (false, _) => "another family than the source: rows are written as SQL",
-    };
-    let (fine, otherwise) = match destination.write {
-        Write::Sql => (true, Verdict::Pass),
-        Write::Auto => (granted || !same_family, Verdict::Warn),
-        Write::RowEvents => (granted && same_family, Verdict::Fail),
-    };
-    let mend = if same_family {
-        "GRANT BINLOG_ADMIN (MariaDB: BINLOG REPLAY) ON *.* TO the user; or write = \"sql\", which is slower"
-    } else {
-        "set write = \"auto\" or \"sql\""
-    };
-    items.is("row-events", fine, otherwise, found, mend);
-    let (ours, theirs) = (session.variable("lower_case_table_names"), source.variable("lower_case_table_names"));
-    let found = format!("lower_case_table_names={ours}, {theirs} at the source");
+async fn against(
+    pipeline: &Pipeline,
+    destination: &Destination,
+    source: &Source,
+    conn: &mut Conn,
+    session: &Session,
+    items: &mut Items,
+) {
+    let inventory = source.inventory.of(destination);
+    other_server(&source.session, session, items);
+    privileges::of_destination(pipeline, destination, session, Some(&inventory), items);
+    privileges::row_events(destination, &source.session, session, items);
+    capacity::packets_against(&source.session, session, items);
+    let (ours, theirs) = ("lower_case_table_names", session.variable("lower_case_table_names"));
+    let at_source = source.session.variable(ours);
+    let found = format!("{ours}={theirs}, {at_source} at the source");
     let mend =
         "names that differ only by case would fall together; set it as at the source before the server's first start";
-    items.is("name-case", ours == theirs, Verdict::Warn, found, mend);
-    let (ours, theirs) = (session.number("innodb_page_size"), source.number("innodb_page_size"));
-    let show = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
-    let found = format!("innodb_page_size={}, {} at the source", show(ours), show(theirs));
-    items.is(
-        "page-size",
-        ours >= theirs,
-        Verdict::Warn,
-        found,
-        "tables with long rows or keys may not fit at the destination",
-    );
+    items.is("name-case", theirs == at_source, Verdict::Warn, found, mend);
+    fit::check(&source.session, &inventory, conn, session, items).await;
+    if pipeline.snapshot.mode == SnapshotMode::None {
+        return;
+    }
+    capacity::destination_space(pipeline, &inventory, items);
+    let on = session.is_on("local_infile");
+    let found = format!("local_infile={}", session.variable("local_infile"));
+    let mend = "SET GLOBAL local_infile = ON while the copy runs: without it rows go as INSERT instead of LOAD DATA, which takes up to twice as long";
+    items.is("load-data", on, Verdict::Warn, found, mend);
+    definers::check(pipeline, &inventory, conn, session, items).await;
+    existing::check(pipeline, destination, &inventory, conn, items).await;
+}
+
+fn other_server(source: &Session, session: &Session, items: &mut Items) {
+    let same = |name: &str| !session.variable(name).is_empty() && session.variable(name) == source.variable(name);
+    // MariaDB has no uuid of its own; a host and port that two servers share are one server.
+    let one = same("server_uuid")
+        || (session.is_mariadb() && same("hostname") && same("port") && same("datadir") && same("server_id"));
+    let found = if one { "this is the source itself" } else { "another server than the source" };
+    items.is("other-server", !one, Verdict::Fail, found, "name the destination's own url");
 }

@@ -11,14 +11,22 @@ use super::grants::Grants;
 pub(super) struct Session {
     variables: HashMap<String, String>,
     pub(super) grants: Grants,
+    /// The account that we are, quoted for GRANT.
+    pub(super) account: String,
+    /// The cipher of this connection; empty without TLS.
+    pub(super) cipher: String,
 }
 
 impl Session {
     pub(super) async fn read(conn: &mut Conn) -> mysql_async::Result<Session> {
         let variables: Vec<(String, String)> = conn.query("SHOW GLOBAL VARIABLES").await?;
-        let grants: Vec<String> = conn.query("SHOW GRANTS").await?;
-        let variables = variables.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        Ok(Session { variables, grants: Grants::read(&grants) })
+        let variables: HashMap<String, String> =
+            variables.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        let account: String = conn.query_first("SELECT CURRENT_USER()").await?.unwrap_or_default();
+        let cipher: Option<(String, String)> = conn.query_first("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
+        let grants = grants(conn).await?;
+        let cipher = cipher.map(|(_, cipher)| cipher).unwrap_or_default();
+        Ok(Session { variables, grants: Grants::read(&grants), account: quoted(&account), cipher })
     }
 
     /// A variable's value; empty if the server has none of that name.
@@ -32,7 +40,7 @@ impl Session {
     }
 
     pub(super) fn is_on(&self, name: &str) -> bool {
-        matches!(self.variable(name), "ON" | "1")
+        matches!(self.variable(name), "ON" | "1" | "YES")
     }
 
     pub(super) fn is_mariadb(&self) -> bool {
@@ -46,4 +54,29 @@ impl Session {
         let mut parts = version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
     }
+}
+
+/// SHOW GRANTS, with what the active roles give (MariaDB lists those by itself).
+async fn grants(conn: &mut Conn) -> mysql_async::Result<Vec<String>> {
+    let mut lines: Vec<String> = conn.query("SHOW GRANTS").await?;
+    // MySQL from 8.0 on has the function; others, and an error in it, leave what is there.
+    let roles: Option<String> = conn.query_first("SELECT CURRENT_ROLE()").await.ok().flatten();
+    if let Some(roles) = roles.filter(|roles| roles.starts_with('`'))
+        && let Ok(more) = conn.query(format!("SHOW GRANTS FOR CURRENT_USER() USING {roles}")).await
+    {
+        lines = more;
+    }
+    Ok(lines)
+}
+
+/// `user@host` as 'user'@'host'.
+fn quoted(account: &str) -> String {
+    let (user, host) = account.rsplit_once('@').unwrap_or((account, "%"));
+    let quote = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    format!("{}@{}", quote(user), quote(host))
+}
+
+/// A name in backticks.
+pub(super) fn ident(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }

@@ -1,29 +1,31 @@
-//! Checks of the source.
+//! Checks of the source: what it writes into its binlog, and how.
 
 use common::config::{Pipeline, SnapshotMode};
-use common::selection::Selection;
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Row};
 
-use super::{Item, Items, Session, Verdict, connected};
+use super::inventory::selection;
+use super::{Inventory, Item, Items, Session, Source, Verdict, capacity, connected, privileges, tables};
 
-const DAY_SECONDS: u64 = 86_400;
-
-/// Checks every server of the source; the session is that of the first that answers.
-pub(super) async fn check(pipeline: &Pipeline) -> (Option<Session>, Vec<Item>) {
+/// Checks every server of the source; what is returned is of the first that answers.
+pub(super) async fn check(pipeline: &Pipeline) -> (Option<Source>, Vec<Item>) {
     let mut first = None;
     let mut all = Vec::new();
     for server in &pipeline.source.servers {
         let mut items = Items::of("source");
-        if let Some(mut conn) = connected(server, &mut items).await {
-            match Session::read(&mut conn).await {
-                Ok(session) => {
-                    settings(&session, &mut items);
-                    privileges(&session, &mut items);
-                    tables(&mut conn, pipeline, &mut items).await;
-                    first.get_or_insert(session);
+        if let Some((mut conn, session)) = connected(server, &mut items).await {
+            settings(pipeline, &session, &mut items);
+            replication(&mut conn, pipeline, &session, &mut items).await;
+            if let Some(selection) = selection(pipeline) {
+                match Inventory::read(&mut conn, &selection).await {
+                    Ok(inventory) => {
+                        privileges::of_source(pipeline, &session, &inventory, &mut items);
+                        capacity::of_source(pipeline, &session, &inventory, &mut items);
+                        tables::check(&session, &inventory, &mut items);
+                        first.get_or_insert(Source { session, inventory });
+                    }
+                    Err(error) => items.unanswered("may-see-tables", &error),
                 }
-                Err(error) => items.add("read-variables", Verdict::Fail, error.to_string(), "run the check again"),
             }
             // It is gone when it is dropped.
             let _ = conn.disconnect().await;
@@ -33,7 +35,8 @@ pub(super) async fn check(pipeline: &Pipeline) -> (Option<Session>, Vec<Item>) {
     (first, all)
 }
 
-fn settings(session: &Session, items: &mut Items) {
+fn settings(pipeline: &Pipeline, session: &Session, items: &mut Items) {
+    let copies = pipeline.snapshot.mode == SnapshotMode::Full;
     let (maria, version) = (session.is_mariadb(), session.version());
     let known = if maria { version >= (10, 2) } else { version >= (5, 6) };
     let mend = "follow a MySQL server from 5.6 on, or a MariaDB server from 10.2 on";
@@ -44,60 +47,118 @@ fn settings(session: &Session, items: &mut Items) {
     let mend = "SET PERSIST binlog_format = ROW (before MySQL 8: SET GLOBAL, and in my.cnf), then end the sessions that began before";
     items.is("binlog-format", format == "ROW", Verdict::Fail, format!("binlog_format={format}"), mend);
     let image = session.variable("binlog_row_image");
-    let mend = "SET GLOBAL binlog_row_image = FULL: without it a divergence at a destination can go unnoticed";
-    items.is("row-image", matches!(image, "FULL" | ""), Verdict::Warn, format!("binlog_row_image={image}"), mend);
+    // Keys and whole rows are needed to tell which rows of a chunk have changed meanwhile.
+    let otherwise = if copies { Verdict::Fail } else { Verdict::Warn };
+    let mend = "SET GLOBAL binlog_row_image = FULL, and in my.cnf: the copy needs whole rows, and without them a divergence at a destination can go unnoticed";
+    let full = matches!(image, "FULL" | "FULL_NODUP" | "");
+    items.is("row-image", full, otherwise, format!("binlog_row_image={image}"), mend);
+    if !maria {
+        let options = session.variable("binlog_row_value_options");
+        let found = format!("binlog_row_value_options={}", if options.is_empty() { "(none)" } else { options });
+        let mend = "SET GLOBAL binlog_row_value_options = '': chunks of a table whose JSON columns change in part are read again and again";
+        items.is("partial-json", !(copies && options.contains("PARTIAL_JSON")), Verdict::Warn, found, mend);
+    }
     let metadata = session.variable("binlog_row_metadata");
     let (found, mend) = (
         format!("binlog_row_metadata={}", if metadata.is_empty() { "(none)" } else { metadata }),
         "SET GLOBAL binlog_row_metadata = FULL (MySQL from 8.0.1, MariaDB from 10.5 on): else column names are read from information_schema, and a change of a table that runs at the same moment stops it",
     );
     items.is("row-metadata", metadata == "FULL", Verdict::Warn, found, mend);
-    if !maria {
-        let mode = session.variable("gtid_mode");
-        let mend = "switch GTIDs on: following by file and offset works, but does not survive a failover of the source";
-        items.is("gtid", mode == "ON", Verdict::Warn, format!("gtid_mode={mode}"), mend);
-    }
+    gtid(session, items);
     let checksum = session.variable("binlog_checksum");
     let mend = "SET GLOBAL binlog_checksum = CRC32: without it damage on the way stays unseen";
     items.is("checksum", checksum == "CRC32", Verdict::Warn, format!("binlog_checksum={checksum}"), mend);
-    let days = session.number("expire_logs_days").unwrap_or(0) * DAY_SECONDS;
-    let seconds = session.number("binlog_expire_logs_seconds").filter(|s| *s > 0).unwrap_or(days);
-    let found = match seconds {
-        0 => "binlogs are kept until they are purged by hand".to_owned(),
-        s => format!("binlogs are kept for {}", humantime::format_duration(std::time::Duration::from_secs(s))),
-    };
-    let mend = "keep binlogs for at least a day: the reader needs those of the time in which it was away";
-    items.is("binlog-expiry", seconds == 0 || seconds >= DAY_SECONDS, Verdict::Warn, found, mend);
+    capacity::packets("the source", session, items);
 }
 
-fn privileges(session: &Session, items: &mut Items) {
-    let grants = &session.grants;
-    let mend = "GRANT REPLICATION SLAVE ON *.* TO the user";
-    let have = grants.global(&["REPLICATION SLAVE", "REPLICATION REPLICA"]);
-    let said = |have| if have { "granted" } else { "not granted" };
-    items.is("may-replicate", have, Verdict::Fail, format!("REPLICATION SLAVE is {}", said(have)), mend);
-    let have = grants.global(&["REPLICATION CLIENT", "BINLOG MONITOR", "SUPER"]);
-    let mend = "GRANT REPLICATION CLIENT ON *.* TO the user (MariaDB from 10.5 on: BINLOG MONITOR)";
-    items.is("may-see-position", have, Verdict::Fail, format!("REPLICATION CLIENT is {}", said(have)), mend);
-    let have = grants.anywhere("SELECT");
-    let mend = "GRANT SELECT on the tables to the user: their columns and keys are read from information_schema";
-    items.is("may-see-tables", have, Verdict::Fail, format!("SELECT is {}", said(have)), mend);
-}
-
-/// With a snapshot mode that would have to copy, and a new store, there must be nothing to copy yet.
-async fn tables(conn: &mut Conn, pipeline: &Pipeline, items: &mut Items) {
-    if pipeline.snapshot.mode == SnapshotMode::None || store::list_segments(&pipeline.store.dir).is_ok() {
+fn gtid(session: &Session, items: &mut Items) {
+    if session.is_mariadb() {
+        let found = format!("MariaDB's own GTIDs, gtid_strict_mode={}", session.variable("gtid_strict_mode"));
+        items.add("gtid", Verdict::Pass, found, "");
         return;
     }
-    let Ok(selection) = Selection::new(&pipeline.source.include, &pipeline.source.exclude) else { return };
-    let selection = selection.without_databases(pipeline.position_databases());
-    let sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE'";
-    match conn.query::<(String, String), _>(sql).await {
-        Ok(tables) => {
-            let count = tables.iter().filter(|(database, table)| selection.selects(database, table)).count();
-            let mend = "copying what exists is not available yet; set [snapshot] mode = \"none\" to follow from now on";
-            items.is("nothing-to-copy", count == 0, Verdict::Fail, format!("{count} selected tables exist"), mend);
-        }
-        Err(error) => items.add("nothing-to-copy", Verdict::Fail, error.to_string(), "run the check again"),
+    let mode = session.variable("gtid_mode");
+    let consistency = session.variable("enforce_gtid_consistency");
+    let purged = session.variable("gtid_purged").len();
+    let found = match purged {
+        0 => format!("gtid_mode={mode}, enforce_gtid_consistency={consistency}, nothing purged"),
+        _ => format!("gtid_mode={mode}, enforce_gtid_consistency={consistency}, older transactions are purged"),
+    };
+    let mend = "switch GTIDs on (gtid_mode and enforce_gtid_consistency ON): following by file and offset works, but does not survive a failover of the source, and the copy takes short locks";
+    items.is("gtid", mode == "ON", Verdict::Warn, found, mend);
+}
+
+/// Server ids, filters of the binlog, and what a source that is a replica itself must do.
+async fn replication(conn: &mut Conn, pipeline: &Pipeline, session: &Session, items: &mut Items) {
+    let own = session.number("server_id").unwrap_or(0);
+    let ours = u64::from(pipeline.source.server_id);
+    let others = replicas(conn).await;
+    let found = format!("server_id={own}, ours is {ours}, {} other replicas", others.len());
+    if own == 0 {
+        items.add(
+            "server-id",
+            Verdict::Fail,
+            found,
+            "SET GLOBAL server_id to a number of its own: with 0 no replica is let in",
+        );
+    } else if own == ours {
+        items.add(
+            "server-id",
+            Verdict::Fail,
+            found,
+            "set [source] server_id to a number that nobody else in the topology has",
+        );
+    } else {
+        // One that is registered with our id may well be our own reader.
+        let running = common::control::reader_socket(&pipeline.store.dir).exists();
+        let mend = "another replica is registered with our id; if it is not this pipeline's reader, set [source] server_id to a free number";
+        items.is("server-id", !others.contains(&ours) || running, Verdict::Warn, found, mend);
     }
+    filters(conn, items).await;
+    let replica = conn.query_first::<Row, _>("SHOW REPLICA STATUS").await;
+    let replica = match replica {
+        Err(mysql_async::Error::Server(_)) => conn.query_first::<Row, _>("SHOW SLAVE STATUS").await,
+        other => other,
+    };
+    let Ok(Some(_)) = replica else { return };
+    let updates = session.is_on("log_replica_updates") || session.is_on("log_slave_updates");
+    let mend = "start the server with log_replica_updates (log_slave_updates): what it gets from its own source is not in its binlog";
+    if !updates {
+        items.add("replica-source", Verdict::Fail, "a replica that does not log what it applies", mend);
+        return;
+    }
+    let workers = ["replica_parallel_workers", "slave_parallel_workers"]
+        .iter()
+        .find_map(|name| session.number(name))
+        .unwrap_or(0);
+    let ordered = session.is_on("replica_preserve_commit_order") || session.is_on("slave_preserve_commit_order");
+    let fine = workers < 2 || ordered || session.is_mariadb();
+    let mend = "SET PERSIST replica_preserve_commit_order = ON: its binlog has another order than its own source's";
+    items.is("replica-source", fine, Verdict::Warn, format!("a replica with {workers} parallel workers"), mend);
+}
+
+/// The ids of replicas that are registered; empty if we may not see them.
+async fn replicas(conn: &mut Conn) -> Vec<u64> {
+    let rows: Result<Vec<Row>, _> = match conn.query("SHOW REPLICAS").await {
+        Err(mysql_async::Error::Server(_)) => conn.query("SHOW SLAVE HOSTS").await,
+        other => other,
+    };
+    rows.unwrap_or_default().iter().filter_map(|row| row.get_opt::<u64, _>(0)?.ok()).collect()
+}
+
+/// `binlog_do_db` and `binlog_ignore_db` are shown nowhere else.
+async fn filters(conn: &mut Conn, items: &mut Items) {
+    let status = match conn.query_first::<Row, _>("SHOW BINARY LOG STATUS").await {
+        Err(mysql_async::Error::Server(_)) => conn.query_first("SHOW MASTER STATUS").await,
+        other => other,
+    };
+    let Ok(Some(row)) = status else { return };
+    let word = |index| row.get_opt::<Option<String>, _>(index).and_then(Result::ok).flatten().unwrap_or_default();
+    let (only, never) = (word(2), word(3));
+    let found = match (only.as_str(), never.as_str()) {
+        ("", "") => "the binlog holds all databases".to_owned(),
+        _ => format!("binlog_do_db={only}, binlog_ignore_db={never}"),
+    };
+    let mend = "start the server without these: what it does not log cannot be followed";
+    items.is("binlog-filter", only.is_empty() && never.is_empty(), Verdict::Fail, found, mend);
 }

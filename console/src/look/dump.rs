@@ -14,6 +14,7 @@ use store::RecordRef;
 
 use super::find::resolve;
 use super::rows::{Pieces, Row, Tables, walk};
+use super::snapshot::Steps;
 use super::text::{self, time_us};
 use crate::exit::{Exit, Failure};
 
@@ -41,6 +42,7 @@ pub(super) fn dump(dir: &Path, wanted: &Wanted) -> Result<Exit, Failure> {
         out: BufWriter::new(std::io::stdout().lock()),
         tables: Tables::default(),
         pieces: Pieces::default(),
+        steps: Steps::default(),
     };
     let result = walk(dir, from, |_, record| dumper.record(record, from, until));
     let flushed = dumper.out.flush();
@@ -59,6 +61,7 @@ struct Dumper<'w, W: Write> {
     out: W,
     tables: Tables,
     pieces: Pieces,
+    steps: Steps,
 }
 
 impl<W: Write> Dumper<'_, W> {
@@ -165,7 +168,10 @@ impl<W: Write> Dumper<'_, W> {
             }
             RecordKind::Snapshot => {
                 let step: SnapshotStep = codec::decode(payload)?;
-                self.line(seq, &format!("snapshot {step:?}"), "snapshot", json!({ "step": format!("{step:?}") }))
+                match self.steps.take(&step, self.wanted.table.as_ref()) {
+                    Some(shown) => self.line(seq, &shown.line, "snapshot", shown.body),
+                    None => Ok(()),
+                }
             }
         }
     }

@@ -5,11 +5,13 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use common::record::{Begin, Commit, Ddl, PositionMark, RecordKind, Rows, SegmentStart};
+use common::snapshot::SnapshotStep;
 use common::{LogPosition, Seq, codec};
 use serde_json::json;
 use store::{StoreError, Tail};
 
 use super::rows::{At, Tables, walk};
+use super::snapshot::Steps;
 use super::text::{self, time_us};
 use crate::exit::{Exit, Failure};
 use crate::out;
@@ -32,6 +34,9 @@ pub(super) fn find(dir: &Path, position: &LogPosition, as_json: bool) -> Result<
         }
     }
     out::line(&format!("  {:12} {}", "offset", found["offset"]))?;
+    for line in found["snapshot"].as_array().into_iter().flatten().filter_map(|step| step["text"].as_str()) {
+        out::line(&format!("  {line}"))?;
+    }
     for (table, rows) in found["tables"].as_object().into_iter().flatten() {
         out::line(&format!("  {:12} {table}: {rows}", "rows"))?;
     }
@@ -107,6 +112,7 @@ fn describe(dir: &Path, seq: Seq) -> anyhow::Result<serde_json::Value> {
     let mut place: Option<At> = None;
     let (mut begin, mut commit, mut mark, mut statement) = (None, None, None, None);
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut steps, mut shown) = (Steps::default(), Vec::new());
     walk(dir, seq, |at, record| {
         if record.seq > seq {
             return Ok(ControlFlow::Break(()));
@@ -116,6 +122,10 @@ fn describe(dir: &Path, seq: Seq) -> anyhow::Result<serde_json::Value> {
             tables.learn(record.payload)?;
         }
         if record.seq < seq {
+            // Where the chunk's span stood before it.
+            if kind == Some(RecordKind::Snapshot) {
+                steps.take(&codec::decode::<SnapshotStep>(record.payload)?, None);
+            }
             return Ok(ControlFlow::Continue(()));
         }
         place.get_or_insert(at);
@@ -123,6 +133,12 @@ fn describe(dir: &Path, seq: Seq) -> anyhow::Result<serde_json::Value> {
             Some(RecordKind::Begin) => begin = Some(codec::decode::<Begin>(record.payload)?),
             Some(RecordKind::Commit) => commit = Some(codec::decode::<Commit>(record.payload)?),
             Some(RecordKind::PositionMark) => mark = Some(codec::decode::<PositionMark>(record.payload)?),
+            Some(RecordKind::Snapshot) => {
+                if let Some(mut step) = steps.take(&codec::decode::<SnapshotStep>(record.payload)?, None) {
+                    step.body["text"] = step.line.into();
+                    shown.push(step.body);
+                }
+            }
             Some(RecordKind::Ddl) => statement = Some(text::bytes(codec::decode::<Ddl<'_>>(record.payload)?.statement)),
             Some(RecordKind::Rows) => {
                 let rows: Rows<'_> = codec::decode(record.payload)?;
@@ -144,5 +160,6 @@ fn describe(dir: &Path, seq: Seq) -> anyhow::Result<serde_json::Value> {
         "statement": statement.map(|s| text::shorten(&s, 400)),
         "rows": commit.as_ref().map(|c| c.row_count),
         "tables": counts,
+        "snapshot": shown,
     }))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 use common::config::about_size;
 use common::record::SegmentStart;
+use common::snapshot::{RunState, TableState};
 use common::{Seq, codec};
 use serde_json::json;
 use store::Consumer;
@@ -38,6 +39,7 @@ pub(super) fn list(dir: &Path, as_json: bool) -> Result<Exit, Failure> {
                     "binlog": start.as_ref().map(|s| s.position.to_string()),
                     "gtids": start.as_ref().map(|s| s.gtids.to_string()),
                     "committed_us": start.as_ref().map(|s| s.committed_us),
+                    "snapshots": start.as_ref().map(|s| s.snapshots.runs.iter().map(run_json).collect::<Vec<_>>()),
                 })
             })
             .collect();
@@ -92,6 +94,18 @@ pub(super) fn list(dir: &Path, as_json: bool) -> Result<Exit, Failure> {
     let text: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     out::line(&text.join("\n"))?;
     out::line(&format!("{} segments, {}, up to seq {last}", segments.len(), about_size(bytes)))?;
+    // The newest header says best what is under way.
+    let newest = segments.last().and_then(|(info, header)| {
+        codec::decode::<SegmentStart>(&header.blob).ok().map(|start| (info.id.number, start.snapshots.runs))
+    });
+    for (number, run) in newest.iter().flat_map(|(number, runs)| runs.iter().map(move |run| (number, run))) {
+        let (tables, done) = (run.tables.len(), tables_done(run));
+        let rows: u64 = run.rows.iter().sum();
+        out::line(&format!(
+            "snapshot run {}: {done} of {tables} tables and {rows} rows were copied when segment {number} began",
+            run.begin.run
+        ))?;
+    }
     for consumer in &consumers {
         let position = match (consumer.lost, consumer.position) {
             (true, _) => "lost what it needed to a size limit; it needs a new snapshot".to_owned(),
@@ -101,4 +115,22 @@ pub(super) fn list(dir: &Path, as_json: bool) -> Result<Exit, Failure> {
         out::line(&format!("{}: {position}", consumer.name))?;
     }
     Ok(Exit::Done)
+}
+
+fn tables_done(run: &RunState) -> usize {
+    run.tables.iter().filter(|state| matches!(state, TableState::Done | TableState::Gone)).count()
+}
+
+/// A run as it stood when a segment began.
+fn run_json(run: &RunState) -> serde_json::Value {
+    json!({
+        "run": run.begin.run,
+        "destinations": run.begin.destinations,
+        "whole": run.begin.whole,
+        "tables": run.tables.len(),
+        "tables_done": tables_done(run),
+        "rows": run.rows.iter().sum::<u64>(),
+        "bytes": run.bytes.iter().sum::<u64>(),
+        "rows_estimate": run.estimates.iter().map(|(rows, _)| rows).sum::<u64>(),
+    })
 }

@@ -3,14 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::control::{Lag, Place, State};
+use common::control::{Lag, Place, SnapshotSeen, State, now_us};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::observe::Observation;
-use crate::status;
+use crate::{progress, status};
 
 /// How often plain progress is printed.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// Tables that are shown of those under copy, and of those that were finished last.
+const TABLES_MAX: usize = 4;
 
 /// Where progress goes: stderr.
 pub(crate) struct Live {
@@ -57,9 +59,14 @@ impl Live {
             }
             drawn.bars.push(bar);
         }
-        for (bar, line) in drawn.bars.iter().zip(lines) {
-            bar.set_message(line);
+        for (bar, line) in drawn.bars.iter().zip(&lines) {
+            bar.set_message(line.clone());
             bar.tick();
+        }
+        // A copy that has ended takes its lines with it.
+        for bar in drawn.bars.drain(lines.len()..) {
+            bar.finish_and_clear();
+            bars.remove(&bar);
         }
     }
 
@@ -97,5 +104,42 @@ fn lines(seen: &Observation) -> Vec<String> {
         let (seq, rate, rows) = (status.position.seq, status.rows_per_second, status.totals.rows);
         line(&status.destination, state(d.running, status.state), &status.lag, seq, rate, rows, mode)
     }));
+    let copies = std::iter::once(("reader", &status.snapshot))
+        .chain(seen.destinations.iter().map(|d| (d.status.destination.as_str(), &d.status.snapshot)));
+    let copies: Vec<(&str, &SnapshotSeen)> = copies.filter_map(|(who, s)| s.as_ref().map(|s| (who, s))).collect();
+    let now = now_us();
+    for (index, (who, copy)) in copies.iter().enumerate() {
+        // The first one tells the tables; for the others the sums say enough.
+        out.extend(progress::lines(who, copy, now, if index == 0 { TABLES_MAX } else { 0 }));
+    }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::ApplierSeen;
+
+    #[test]
+    fn a_copy_is_shown_below_the_services_by_table_for_the_reader_and_in_total_for_each_destination() {
+        let mut seen = Observation::default();
+        let copy = SnapshotSeen {
+            tables: 2,
+            rows: 5,
+            rows_estimate: 10,
+            now: vec![common::control::TableSeen { name: "shop.t".into(), rows: 5, rows_estimate: 10, bytes: 50 }],
+            ..SnapshotSeen::default()
+        };
+        seen.reader.running = true;
+        seen.destinations.push(ApplierSeen::default());
+        seen.destinations[0].status.destination = "replica".into();
+        assert_eq!(lines(&seen).len(), 2, "no copy, no lines of one");
+        seen.reader.status.snapshot = Some(copy.clone());
+        seen.destinations[0].status.snapshot = Some(copy);
+        let lines = lines(&seen);
+        assert_eq!(lines.len(), 5, "{lines:#?}");
+        assert!(lines[2].starts_with("reader copies: 0 of 2 tables, 5 of about 10 rows"), "{lines:#?}");
+        assert!(lines[3].starts_with("  shop.t  5 of about 10 rows"), "{lines:#?}");
+        assert!(lines[4].starts_with("replica copies: 0 of 2"), "{lines:#?}");
+    }
 }
