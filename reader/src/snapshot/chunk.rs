@@ -176,7 +176,7 @@ fn literal(writer: &ColumnWriter, cell: Cell<'_>) -> Result<Vec<u8>, common::lit
 /// A bit for each column, all set.
 fn full_bitmap(columns: usize) -> Vec<u8> {
     let mut bitmap = vec![0xff; columns / 8];
-    if columns % 8 > 0 {
+    if !columns.is_multiple_of(8) {
         bitmap.push((1_u8 << (columns % 8)) - 1);
     }
     bitmap

@@ -223,8 +223,8 @@ fn lock(link: &mut Link, quoted: &[Vec<u8>], names: &[TableName], table: Option<
                 grants.join("; ")
             ));
             Err(match table {
-                Some(table) => Trouble::Table(table, error),
-                None => Trouble::Fatal(error),
+                Some(table) => Trouble::table(table, error),
+                None => Trouble::fatal(error),
             })
         }
         Err(error) => Err(judge(error, table)),

@@ -249,7 +249,7 @@ impl Shared {
         match trouble {
             Trouble::Stopped => {}
             Trouble::Lost(error) | Trouble::Busy(error) | Trouble::Table(_, error) | Trouble::Fatal(error) => {
-                self.desk.fail(error)
+                self.desk.fail(*error)
             }
         }
     }
@@ -266,7 +266,7 @@ impl Shared {
             let due = match asked {
                 Some(wanted) => Some(wanted),
                 None => due::next(&self.desk.state(), &self.pipeline)
-                    .map_err(|error| Trouble::Fatal(ReaderError::Source(error.to_string())))?,
+                    .map_err(|error| Trouble::fatal(ReaderError::Source(error.to_string())))?,
             };
             match due {
                 Some(wanted) => drop(self.insist(|| self.begin(&wanted))?),

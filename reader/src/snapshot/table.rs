@@ -87,7 +87,7 @@ impl<'a> Copier<'a> {
                         waits += 1;
                         if busy + waits > BUSY_MAX {
                             let table = tables.first().copied().unwrap_or_default();
-                            return Err(Trouble::Table(
+                            return Err(Trouble::table(
                                 table,
                                 ReaderError::Source(format!("it was in the way {BUSY_MAX} times: {error}")),
                             ));
@@ -117,11 +117,11 @@ impl<'a> Copier<'a> {
     }
 
     /// A table cannot be read: it leaves the run, or ends the reader.
-    fn table_fails(&self, table: usize, error: ReaderError) -> Result<(), Trouble> {
+    fn table_fails(&self, table: usize, error: Box<ReaderError>) -> Result<(), Trouble> {
         let Some(entry) = self.run.plan.entry(table) else { return Ok(()) };
         let name = &entry.name;
         if !self.run.shared.skips() {
-            return Err(Trouble::Fatal(ReaderError::Source(format!(
+            return Err(Trouble::fatal(ReaderError::Source(format!(
                 "{name} cannot be copied: {error}; mend that, or exclude it in [source] exclude, or set [snapshot] on_error = \"skip\" to copy the rest without it"
             ))));
         }
@@ -306,7 +306,7 @@ impl<'a> Copier<'a> {
                 self.link = None; // the rest of the result is given up with its connection
             }
             let reached = match taken.rows.last() {
-                Some(last) => shape.key_of(last).map_err(|error| Trouble::Table(table, error))?,
+                Some(last) => shape.key_of(last).map_err(|error| Trouble::table(table, error))?,
                 None => Vec::new(),
             };
             let mut step = self.step(&shape, number, spans.clone().unwrap_or_default());
@@ -335,7 +335,7 @@ impl<'a> Copier<'a> {
                             partial += 1;
                             size.smaller();
                             if partial >= PARTIAL_MAX {
-                                return Err(Trouble::Table(
+                                return Err(Trouble::table(
                                     table,
                                     ReaderError::Source(
                                         "its rows change in sessions whose binlog images are not whole; run at the source: SET GLOBAL binlog_row_image=FULL, \

@@ -20,7 +20,7 @@ impl Size {
     /// For a table of which the statistics say `rows` and `bytes`.
     #[must_use]
     pub fn first(rows: u64, bytes: u64, chunk_bytes: u64) -> Self {
-        let average = if rows == 0 { UNKNOWN_ROW_BYTES } else { (bytes / rows).max(16) };
+        let average = bytes.checked_div(rows).map_or(UNKNOWN_ROW_BYTES, |average| average.max(16));
         // Statistics may be far off: half of it at first.
         Self { rows: (chunk_bytes / average / 2).clamp(ROWS.0.max(16), ROWS.1), chunk_bytes }
     }

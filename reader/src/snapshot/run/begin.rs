@@ -21,7 +21,7 @@ use common::record::{DdlKind, DdlRole};
 
 impl Shared {
     pub(super) fn selection(&self) -> Result<Selection, Trouble> {
-        due::selection(&self.pipeline).map_err(|error| Trouble::Fatal(ReaderError::Source(error.to_string())))
+        due::selection(&self.pipeline).map_err(|error| Trouble::fatal(ReaderError::Source(error.to_string())))
     }
 
     pub(super) fn link(&self) -> Result<Link, Trouble> {
@@ -49,7 +49,7 @@ impl Shared {
         // is brought by it. So both lists count.
         let hold = self.desk.hold(&[])?;
         if !link.is_to(&self.desk.server()?) {
-            return Err(Trouble::Busy(ReaderError::Source("the source changed".to_owned())));
+            return Err(Trouble::busy(ReaderError::Source("the source changed".to_owned())));
         }
         if link.marks.way() == Way::Gtid {
             let marks = link.marks.clone();
@@ -82,7 +82,7 @@ impl Shared {
             "a snapshot begins: {}", wanted.reason
         );
         if hold.append_step(SnapshotStep::Begin(Box::new(begin)))?.is_err() {
-            return Err(Trouble::Busy(ReaderError::Source(
+            return Err(Trouble::busy(ReaderError::Source(
                 "the binlog connection was lost while a snapshot was begun".to_owned(),
             )));
         }

@@ -10,13 +10,33 @@ pub enum Trouble {
     /// The reader is stopping, or the run was cancelled.
     Stopped,
     /// The source is gone for the moment: connect again.
-    Lost(ReaderError),
+    Lost(Box<ReaderError>),
     /// A lock, a deadlock, a table that was altered below an open snapshot: the same again, soon.
-    Busy(ReaderError),
+    Busy(Box<ReaderError>),
     /// It concerns one table.
-    Table(usize, ReaderError),
+    Table(usize, Box<ReaderError>),
     /// It concerns all.
-    Fatal(ReaderError),
+    Fatal(Box<ReaderError>),
+}
+
+impl Trouble {
+    /// [`Trouble::Busy`]
+    #[must_use]
+    pub fn busy(error: ReaderError) -> Self {
+        Trouble::Busy(error.into())
+    }
+
+    /// [`Trouble::Table`]
+    #[must_use]
+    pub fn table(table: usize, error: ReaderError) -> Self {
+        Trouble::Table(table, error.into())
+    }
+
+    /// [`Trouble::Fatal`]
+    #[must_use]
+    pub fn fatal(error: ReaderError) -> Self {
+        Trouble::Fatal(error.into())
+    }
 }
 
 impl From<Stopped> for Trouble {
@@ -29,15 +49,15 @@ impl From<Stopped> for Trouble {
 #[must_use]
 pub fn judge(error: ReaderError, table: Option<usize>) -> Trouble {
     if error.is_transient() {
-        return Trouble::Lost(error);
+        return Trouble::Lost(error.into());
     }
     match code(&error) {
-        Some(code) if passes(code, "") => Trouble::Lost(error),
+        Some(code) if passes(code, "") => Trouble::Lost(error.into()),
         // Lock wait timeout, deadlock, table definition changed, query timed out or was interrupted, snapshot too old.
-        Some(1205 | 1213 | 1412 | 1028 | 3024 | 1969 | 1637 | 1020) => Trouble::Busy(error),
+        Some(1205 | 1213 | 1412 | 1028 | 3024 | 1969 | 1637 | 1020) => Trouble::Busy(error.into()),
         _ => match table {
-            Some(table) => Trouble::Table(table, error),
-            None => Trouble::Fatal(error),
+            Some(table) => Trouble::Table(table, error.into()),
+            None => Trouble::Fatal(error.into()),
         },
     }
 }

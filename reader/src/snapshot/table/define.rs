@@ -60,7 +60,7 @@ impl Copier<'_> {
             return Ok(None);
         };
         if let Some(problem) = read.problem {
-            return Err(Trouble::Table(table, ReaderError::Source(problem)));
+            return Err(Trouble::table(table, ReaderError::Source(problem)));
         }
         let Some(shape) = self.read_shape(table, ddl)? else { return Ok(None) };
         let definition = &shape.definition;
