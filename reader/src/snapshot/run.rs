@@ -334,10 +334,7 @@ impl Shared {
                 }
                 let want = self.threads.load(Ordering::Relaxed);
                 let mut running = active.load(Ordering::Relaxed);
-                while !self.halted()
-                    && running < want
-                    && run.plan.waiting() > usize::try_from(running).unwrap_or(0) * usize::from(running == 0)
-                {
+                while !self.halted() && running < want && run.plan.waiting() > 0 {
                     let (left, active) = (left.clone(), &active);
                     active.fetch_add(1, Ordering::Relaxed);
                     running += 1;
