@@ -19,6 +19,7 @@ mod grants;
 mod inventory;
 mod item;
 mod privileges;
+mod rows;
 mod session;
 mod source;
 mod store;

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// See it work: throw-away servers, a copy, load, a killed applier, and proof that all are equal
     #[command(
         after_help = "Starts one source and two destinations (MySQL and MariaDB) on this machine, fills the source, starts the reader and \
-                            two appliers, shows the copy, writes a mixed load with DDL meanwhile, kills an applier on the way, and compares \
+                            two appliers, shows the copy, writes a mixed load with DDL, kills an applier on the way, and compares \
                             everything at the end. Exit code 4 if they are not equal. `./dev setup` fetches the servers."
     )]
     Demo(DemoArgs),

@@ -11,10 +11,10 @@ use harness::load::{self, Load};
 use crate::cli::DemoArgs;
 use crate::exit::{Exit, Failure};
 use crate::observe::{Observation, observe};
-use crate::out;
 use crate::run::live::Live;
-use crate::wait;
+use crate::{out, snapshot, wait};
 
+mod fill;
 mod parts;
 mod proof;
 mod timing;
@@ -28,6 +28,8 @@ const DATABASE: &str = "shop";
 const READY_LIMIT: Duration = Duration::from_secs(60);
 /// How long the destinations may take to get level after the load.
 const LEVEL_LIMIT: Duration = Duration::from_secs(300);
+/// How long the copy may take.
+const COPY_LIMIT: Duration = Duration::from_secs(300);
 /// How often the progress is drawn.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
 
@@ -51,12 +53,6 @@ async fn play(args: &DemoArgs, live: &Live) -> anyhow::Result<Exit> {
     for (name, server) in servers.named() {
         live.line(&format!("  {name:8} {} {}, port {}", server.kind().name(), server.version(), server.port()));
     }
-    let config = servers.write_config(folder.path())?;
-    let pipeline = Pipeline::load(&config)?;
-    live.line(&format!("starting the reader and two appliers by {}", config.display()));
-    let services = Services::start(&config, folder.path(), args.keep)?;
-    timing.of("start three services", ready(&pipeline, &services)).await?;
-
     let options = load::Options {
         seed: args.seed,
         database: DATABASE.to_owned(),
@@ -64,7 +60,19 @@ async fn play(args: &DemoArgs, live: &Live) -> anyhow::Result<Exit> {
         rate: args.rate,
         ..load::Options::default()
     };
-    load::prepare(&servers.source, &options).await.context("while preparing the load")?;
+    live.line(&format!(
+        "filling the source: tables with {} rows each, a view, routines, a trigger, an event",
+        fill::ROWS
+    ));
+    timing.of("fill the source", fill::fill(&servers.source, &options)).await?;
+    let config = servers.write_config(folder.path())?;
+    let pipeline = Pipeline::load(&config)?;
+    live.line(&format!("starting the reader and two appliers by {}", config.display()));
+    let services = Services::start(&config, folder.path(), args.keep)?;
+    timing.of("start three services", ready(&pipeline, &services)).await?;
+
+    live.line("copying what exists to both destinations");
+    timing.of("copy what exists", copy(&pipeline, &services, live)).await?;
     live.line(&format!("writing a mixed load with DDL to the source for {} s (seed {})", args.seconds, args.seed));
     let load = Load::start(&servers.source, &options);
     timing.of("load", disturb(args.seconds, &pipeline, &services, &load, live)).await?;
@@ -100,6 +108,23 @@ async fn ready(pipeline: &Pipeline, services: &Services) -> anyhow::Result<()> {
         }
         ensure!(Instant::now() < deadline, "the services did not come up in {READY_LIMIT:?}:\n{}", services.logs());
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits, with progress, until both destinations have what the source held.
+async fn copy(pipeline: &Pipeline, services: &Services, live: &Live) -> anyhow::Result<()> {
+    let names: Vec<String> = pipeline.destinations.iter().map(|d| d.name.clone()).collect();
+    // A run comes for sure: the source is full and the store new.
+    let copied = snapshot::wait(pipeline, &names, COPY_LIMIT, COPY_LIMIT, live);
+    tokio::pin!(copied);
+    loop {
+        tokio::select! {
+            result = &mut copied => match result {
+                Ok(_) => return Ok(()),
+                Err(failure) => bail!("{failure}\n{}", services.logs()),
+            },
+            () = tokio::time::sleep(DRAW_EVERY) => services.must_run()?,
+        }
     }
 }
 

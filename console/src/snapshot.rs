@@ -55,7 +55,7 @@ pub(crate) async fn snapshot(args: SnapshotArgs) -> Result<Exit, Failure> {
         told.insert("destinations".into(), names.clone().into());
         if args.wait {
             let live = Live::new(args.json || !std::io::stderr().is_terminal());
-            let result = wait(&pipeline, &names, args.timeout, &live).await;
+            let result = wait(&pipeline, &names, args.timeout, SHOWN_AFTER, &live).await;
             live.finish();
             let seq = result?;
             told.insert("seq".into(), seq.into());
@@ -117,8 +117,15 @@ impl Reader<'_> {
     }
 }
 
-/// Waits until the reader has no run under way and the destinations have all that was in the log then. Returns that seq.
-async fn wait(pipeline: &Pipeline, names: &[String], limit: Duration, live: &Live) -> Result<u64, Failure> {
+/// Waits until the reader has no run under way and the destinations have all that was in the log then. Returns that seq. A run that is not shown
+/// after `shown_after` is over already.
+pub(crate) async fn wait(
+    pipeline: &Pipeline,
+    names: &[String],
+    limit: Duration,
+    shown_after: Duration,
+    live: &Live,
+) -> Result<u64, Failure> {
     let started = Instant::now();
     let mut shown = false;
     let mut quiet = 0;
@@ -132,7 +139,7 @@ async fn wait(pipeline: &Pipeline, names: &[String], limit: Duration, live: &Liv
             away.look("the reader", reader.running, last_word(reader.stopped.as_ref()))?;
             shown |= reader.status.snapshot.is_some();
             let over = reader.running && reader.status.snapshot.is_none();
-            quiet = if over && (shown || started.elapsed() >= SHOWN_AFTER) { quiet + 1 } else { 0 };
+            quiet = if over && (shown || started.elapsed() >= shown_after) { quiet + 1 } else { 0 };
             // The last step may be behind what is durable at the first look; at the second it is not.
             reached = (quiet >= 2).then_some(reader.status.position.seq);
         }

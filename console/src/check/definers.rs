@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use common::config::{Definer, Pipeline};
 use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 
 use super::item::named;
+use super::rows::rows;
 use super::{Inventory, Items, Session, Verdict};
 
 const SHOWN_MAX: usize = 8;
@@ -57,8 +57,7 @@ async fn accounts(pipeline: &Pipeline, inventory: &Inventory, conn: &mut Conn, s
         items.add("accounts", Verdict::Fail, found, mend);
         return;
     }
-    let known: Result<Vec<(String, String)>, _> = conn.query("SELECT User, Host FROM mysql.user").await;
-    let Ok(known) = known else {
+    let Ok(known) = rows(conn, "SELECT User, Host FROM mysql.user").await else {
         let found = format!("which of these accounts exist cannot be seen: {}", list(&wanted));
         let mend = format!(
             "GRANT SELECT ON mysql.user TO {}, or look by hand: what runs as an account that does not exist fails when it is used",
@@ -67,7 +66,7 @@ async fn accounts(pipeline: &Pipeline, inventory: &Inventory, conn: &mut Conn, s
         items.add("accounts", Verdict::Warn, found, mend);
         return;
     };
-    let known: BTreeSet<String> = known.into_iter().map(|(user, host)| format!("{user}@{host}")).collect();
+    let known: BTreeSet<String> = known.iter().map(|row| format!("{}@{}", row.text(0), row.text(1))).collect();
     let missing: BTreeSet<String> = wanted.difference(&known).cloned().collect();
     let found = match missing.len() {
         0 => format!("all {} definers exist", wanted.len()),

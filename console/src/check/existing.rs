@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use common::config::{Destination, OnExisting, Pipeline};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, params};
+use mysql_async::{Conn, Row, params};
 
 use super::inventory::Table;
 use super::item::named;
+use super::rows::{first, rows};
 use super::session::ident;
 use super::{Inventory, Items, Verdict};
 
@@ -26,11 +27,10 @@ pub(super) async fn check(
         items.add("existing-objects", Verdict::Pass, "this destination has begun already", "");
         return;
     }
-    let there: Result<Vec<(String, String, Option<u64>)>, _> = conn
-        .query("SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')")
-        .await;
-    let there: HashMap<(String, String), u64> = match there {
-        Ok(rows) => rows.into_iter().map(|(database, name, rows)| ((database, name), rows.unwrap_or(0))).collect(),
+    let sql = "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_ROWS FROM information_schema.TABLES \
+               WHERE TABLE_SCHEMA NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema')";
+    let there: HashMap<(String, String), u64> = match rows(conn, sql).await {
+        Ok(rows) => rows.iter().map(|row| ((row.text(0), row.text(1)), row.number(2))).collect(),
         Err(error) => return items.unanswered("existing-objects", &error),
     };
     let found: Vec<(&Table, u64)> =
@@ -61,8 +61,8 @@ pub(super) async fn check(
 async fn counted(conn: &mut Conn, table: &Table, estimate: u64) -> String {
     if estimate <= COUNTED_ROWS {
         let sql = format!("SELECT COUNT(*) FROM {}.{}", ident(&table.database), ident(&table.name));
-        if let Ok(Some(rows)) = conn.query_first::<u64, _>(sql).await {
-            return format!("{table} ({rows} rows)");
+        if let Ok(Some(row)) = first(conn, sql).await {
+            return format!("{table} ({} rows)", row.number(0));
         }
     }
     format!("{table} (about {estimate} rows)")
@@ -77,7 +77,7 @@ async fn has_begun(pipeline: &Pipeline, destination: &Destination, conn: &mut Co
         );
         // There is no such table at a new destination.
         let names = params! { "pipeline" => &pipeline.name, "destination" => &destination.name };
-        if matches!(conn.exec_first::<u8, _, _>(sql, names).await, Ok(Some(_))) {
+        if matches!(conn.exec_first::<Row, _, _>(sql, names).await, Ok(Some(_))) {
             return true;
         }
     }

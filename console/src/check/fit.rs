@@ -6,6 +6,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::item::named;
+use super::rows::rows;
 use super::{Inventory, Items, Session, Verdict};
 
 const SHOWN_MAX: usize = 8;
@@ -38,11 +39,10 @@ pub(super) async fn check(
 
 async fn engines(inventory: &Inventory, conn: &mut Conn, items: &mut Items) {
     let sql = "SELECT ENGINE FROM information_schema.ENGINES WHERE SUPPORT IN ('YES', 'DEFAULT')";
-    let have: Vec<String> = match conn.query(sql).await {
-        Ok(have) => have,
+    let have: BTreeSet<String> = match rows(conn, sql).await {
+        Ok(have) => have.iter().map(|row| row.text(0).to_ascii_lowercase()).collect(),
         Err(error) => return items.unanswered("engines", &error),
     };
-    let have: BTreeSet<String> = have.iter().map(|engine| engine.to_ascii_lowercase()).collect();
     let mut lacking: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for table in inventory.bases().filter(|t| !t.engine.is_empty()) {
         if !have.contains(&table.engine.to_ascii_lowercase()) {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use common::config::{Destination, Pipeline};
 use common::selection::Selection;
 use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
+
+use super::rows::rows;
 
 const NOT_SYSTEM: &str = "NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema', 'ndbinfo')";
 
@@ -85,39 +86,49 @@ impl Inventory {
              FROM information_schema.TABLES WHERE TABLE_SCHEMA {NOT_SYSTEM} \
              AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'SEQUENCE') ORDER BY 1, 2"
         );
-        type Row = (String, String, Option<String>, Option<u64>, Option<u64>, Option<String>, String);
-        let rows: Vec<Row> = conn.query(sql).await?;
         let mut tables = Vec::new();
-        for (database, name, engine, rows, bytes, collation, kind) in rows {
+        for row in rows(conn, sql).await? {
+            let (database, name) = (row.text(0), row.text(1));
             if !selection.selects(&database, &name) {
                 continue;
             }
             let keyed = keyed.get(&database).is_some_and(|tables| tables.contains(&name));
-            let (engine, collation) = (engine.unwrap_or_default(), collation.unwrap_or_default());
-            let (rows, bytes) = (rows.unwrap_or(0), bytes.unwrap_or(0));
-            tables.push(Table { database, name, engine, rows, bytes, collation, kind, keyed });
+            let (engine, collation, kind) = (row.text(2), row.text(5), row.text(6));
+            tables.push(Table {
+                database,
+                name,
+                engine,
+                rows: row.number(3),
+                bytes: row.number(4),
+                collation,
+                kind,
+                keyed,
+            });
         }
         let sql = format!(
             "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME \
              FROM information_schema.COLUMNS WHERE TABLE_SCHEMA {NOT_SYSTEM}"
         );
-        type Column = (String, String, String, Option<String>, Option<String>);
-        let rows: Vec<Column> = conn.query(sql).await?;
-        let columns = rows.into_iter().filter(|row| selection.selects(&row.0, &row.1));
-        let columns = columns
-            .map(|(database, table, data_type, character_set, collation)| Columns {
-                database,
-                table,
-                data_type: data_type.to_ascii_lowercase(),
-                character_set: character_set.unwrap_or_default(),
-                collation: collation.unwrap_or_default(),
-            })
-            .collect();
+        let mut columns = Vec::new();
+        for row in rows(conn, sql).await? {
+            let (database, table) = (row.text(0), row.text(1));
+            if selection.selects(&database, &table) {
+                let data_type = row.text(2).to_ascii_lowercase();
+                columns.push(Columns {
+                    database,
+                    table,
+                    data_type,
+                    character_set: row.text(3),
+                    collation: row.text(4),
+                });
+            }
+        }
         let sql = format!(
             "SELECT SCHEMA_NAME, DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME \
              FROM information_schema.SCHEMATA WHERE SCHEMA_NAME {NOT_SYSTEM} ORDER BY 1"
         );
-        let databases: Vec<(String, String, String)> = conn.query(sql).await?;
+        let databases =
+            rows(conn, sql).await?.iter().map(|row| (row.text(0), row.text(1), row.text(2))).collect::<Vec<_>>();
         let databases = databases.into_iter().filter(|row| selection.selects_database(&row.0)).collect();
         let others = others(conn, selection).await?;
         Ok(Inventory { tables, others, columns, databases })
@@ -158,13 +169,12 @@ async fn keyed(conn: &mut Conn) -> mysql_async::Result<HashMap<String, HashSet<S
         "SELECT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME, COLUMN_NAME, SUB_PART, NULLABLE FROM information_schema.STATISTICS \
          WHERE NON_UNIQUE = 0 AND TABLE_SCHEMA {NOT_SYSTEM}"
     );
-    type Row = (String, String, String, Option<String>, Option<u64>, Option<String>);
-    let rows: Vec<Row> = conn.query(sql).await?;
     let mut usable: BTreeMap<(String, String, String), bool> = BTreeMap::new();
-    for (database, table, index, column, part, nullable) in rows {
+    for row in rows(conn, sql).await? {
+        let index = row.text(2);
         // A part without a column is an expression; a primary key may hold prefixes, and is a key all the same.
-        let whole = column.is_some() && nullable.as_deref() != Some("YES") && (part.is_none() || index == "PRIMARY");
-        *usable.entry((database, table, index)).or_insert(true) &= whole;
+        let whole = !row.is_null(3) && row.text(5) != "YES" && (row.is_null(4) || index == "PRIMARY");
+        *usable.entry((row.text(0), row.text(1), index)).or_insert(true) &= whole;
     }
     let mut out: HashMap<String, HashSet<String>> = HashMap::new();
     for ((database, table, _), _) in usable.into_iter().filter(|(_, usable)| *usable) {
@@ -180,10 +190,16 @@ async fn others(conn: &mut Conn, selection: &Selection) -> mysql_async::Result<V
          UNION ALL SELECT 'trigger', TRIGGER_SCHEMA, TRIGGER_NAME, DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA {NOT_SYSTEM} \
          UNION ALL SELECT 'event', EVENT_SCHEMA, EVENT_NAME, DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA {NOT_SYSTEM}"
     );
-    let rows: Vec<(String, String, String, String)> = conn.query(sql).await?;
-    let selected = rows.into_iter().filter(|row| match row.0.as_str() {
-        "view" => selection.selects(&row.1, &row.2),
-        _ => selection.selects_database(&row.1),
+    let all = rows(conn, sql).await?;
+    let all = all.iter().map(|row| Other {
+        kind: row.text(0),
+        database: row.text(1),
+        name: row.text(2),
+        definer: row.text(3),
     });
-    Ok(selected.map(|(kind, database, name, definer)| Other { kind, database, name, definer }).collect())
+    let selected = all.filter(|other| match other.kind.as_str() {
+        "view" => selection.selects(&other.database, &other.name),
+        _ => selection.selects_database(&other.database),
+    });
+    Ok(selected.collect())
 }

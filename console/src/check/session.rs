@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use mysql_async::Conn;
-use mysql_async::prelude::Queryable;
 
 use super::grants::Grants;
+use super::rows::{Cells, first, rows};
 
 /// What a connection showed.
 pub(super) struct Session {
@@ -19,13 +19,12 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) async fn read(conn: &mut Conn) -> mysql_async::Result<Session> {
-        let variables: Vec<(String, String)> = conn.query("SHOW GLOBAL VARIABLES").await?;
-        let variables: HashMap<String, String> =
-            variables.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        let account: String = conn.query_first("SELECT CURRENT_USER()").await?.unwrap_or_default();
-        let cipher: Option<(String, String)> = conn.query_first("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
+        let variables = rows(conn, "SHOW GLOBAL VARIABLES").await?;
+        let variables = variables.iter().map(|row| (row.text(0).to_ascii_lowercase(), row.text(1))).collect();
+        let account = first(conn, "SELECT CURRENT_USER()").await?.map(|row| row.text(0)).unwrap_or_default();
+        let cipher = first(conn, "SHOW SESSION STATUS LIKE 'Ssl_cipher'").await?;
+        let cipher = cipher.map(|row| row.text(1)).unwrap_or_default();
         let grants = grants(conn).await?;
-        let cipher = cipher.map(|(_, cipher)| cipher).unwrap_or_default();
         Ok(Session { variables, grants: Grants::read(&grants), account: quoted(&account), cipher })
     }
 
@@ -58,15 +57,17 @@ impl Session {
 
 /// SHOW GRANTS, with what the active roles give (MariaDB lists those by itself).
 async fn grants(conn: &mut Conn) -> mysql_async::Result<Vec<String>> {
-    let mut lines: Vec<String> = conn.query("SHOW GRANTS").await?;
+    let text = |rows: Vec<Cells>| rows.iter().map(|row| row.text(0)).collect();
+    let lines = rows(conn, "SHOW GRANTS").await?;
     // MySQL from 8.0 on has the function; others, and an error in it, leave what is there.
-    let roles: Option<String> = conn.query_first("SELECT CURRENT_ROLE()").await.ok().flatten();
-    if let Some(roles) = roles.filter(|roles| roles.starts_with('`'))
-        && let Ok(more) = conn.query(format!("SHOW GRANTS FOR CURRENT_USER() USING {roles}")).await
+    let roles = first(conn, "SELECT CURRENT_ROLE()").await.ok().flatten();
+    let roles = roles.map(|row| row.text(0)).filter(|roles| roles.starts_with('`'));
+    if let Some(roles) = roles
+        && let Ok(more) = rows(conn, format!("SHOW GRANTS FOR CURRENT_USER() USING {roles}")).await
     {
-        lines = more;
+        return Ok(text(more));
     }
-    Ok(lines)
+    Ok(text(lines))
 }
 
 /// `user@host` as 'user'@'host'.

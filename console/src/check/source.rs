@@ -1,10 +1,10 @@
 //! Checks of the source: what it writes into its binlog, and how.
 
 use common::config::{Pipeline, SnapshotMode};
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row};
+use mysql_async::Conn;
 
 use super::inventory::selection;
+use super::rows::{first, rows};
 use super::{Inventory, Item, Items, Session, Source, Verdict, capacity, connected, privileges, tables};
 
 /// Checks every server of the source; what is returned is of the first that answers.
@@ -115,9 +115,8 @@ async fn replication(conn: &mut Conn, pipeline: &Pipeline, session: &Session, it
         items.is("server-id", !others.contains(&ours) || running, Verdict::Warn, found, mend);
     }
     filters(conn, items).await;
-    let replica = conn.query_first::<Row, _>("SHOW REPLICA STATUS").await;
-    let replica = match replica {
-        Err(mysql_async::Error::Server(_)) => conn.query_first::<Row, _>("SHOW SLAVE STATUS").await,
+    let replica = match first(conn, "SHOW REPLICA STATUS").await {
+        Err(mysql_async::Error::Server(_)) => first(conn, "SHOW SLAVE STATUS").await,
         other => other,
     };
     let Ok(Some(_)) = replica else { return };
@@ -139,22 +138,21 @@ async fn replication(conn: &mut Conn, pipeline: &Pipeline, session: &Session, it
 
 /// The ids of replicas that are registered; empty if we may not see them.
 async fn replicas(conn: &mut Conn) -> Vec<u64> {
-    let rows: Result<Vec<Row>, _> = match conn.query("SHOW REPLICAS").await {
-        Err(mysql_async::Error::Server(_)) => conn.query("SHOW SLAVE HOSTS").await,
+    let all = match rows(conn, "SHOW REPLICAS").await {
+        Err(mysql_async::Error::Server(_)) => rows(conn, "SHOW SLAVE HOSTS").await,
         other => other,
     };
-    rows.unwrap_or_default().iter().filter_map(|row| row.get_opt::<u64, _>(0)?.ok()).collect()
+    all.unwrap_or_default().iter().map(|row| row.number(0)).collect()
 }
 
 /// `binlog_do_db` and `binlog_ignore_db` are shown nowhere else.
 async fn filters(conn: &mut Conn, items: &mut Items) {
-    let status = match conn.query_first::<Row, _>("SHOW BINARY LOG STATUS").await {
-        Err(mysql_async::Error::Server(_)) => conn.query_first("SHOW MASTER STATUS").await,
+    let status = match first(conn, "SHOW BINARY LOG STATUS").await {
+        Err(mysql_async::Error::Server(_)) => first(conn, "SHOW MASTER STATUS").await,
         other => other,
     };
     let Ok(Some(row)) = status else { return };
-    let word = |index| row.get_opt::<Option<String>, _>(index).and_then(Result::ok).flatten().unwrap_or_default();
-    let (only, never) = (word(2), word(3));
+    let (only, never) = (row.text(2), row.text(3));
     let found = match (only.as_str(), never.as_str()) {
         ("", "") => "the binlog holds all databases".to_owned(),
         _ => format!("binlog_do_db={only}, binlog_ignore_db={never}"),

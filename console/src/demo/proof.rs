@@ -1,9 +1,10 @@
 //! The proof: row counts and checksums of every table on all servers, and the ledger of what was applied how often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
+use harness::Server;
 use harness::compare::{self, Summary};
 use harness::load::{self, Ledger};
 
@@ -17,6 +18,8 @@ pub(super) struct Proof {
     tables: BTreeMap<String, Vec<Option<Summary>>>,
     /// Per destination.
     ledgers: Vec<(&'static str, Ledger)>,
+    /// Views, routines, triggers and events of each server, by kind and name.
+    objects: Vec<BTreeSet<String>>,
     /// Where they differ, row by row; only looked for where the checksums differ.
     differences: Vec<String>,
 }
@@ -46,7 +49,11 @@ pub(super) async fn compare(servers: &Servers) -> Result<Proof> {
         ledgers.push((name, load::check_ledger(&servers.source, server, DATABASE).await?));
     }
     let names = named.map(|(name, _)| name).to_vec();
-    let mut proof = Proof { names, tables, ledgers, differences: Vec::new() };
+    let mut objects = Vec::new();
+    for (_, server) in named {
+        objects.push(objects_of(server).await?);
+    }
+    let mut proof = Proof { names, tables, ledgers, objects, differences: Vec::new() };
     if !proof.equal() {
         for (name, server) in servers.named().into_iter().skip(1) {
             let found = compare::databases(&servers.source, server, &[DATABASE]).await?;
@@ -60,11 +67,26 @@ pub(super) async fn compare(servers: &Servers) -> Result<Proof> {
     Ok(proof)
 }
 
+/// What stands on the tables.
+async fn objects_of(server: &Server) -> Result<BTreeSet<String>> {
+    let sql = format!(
+        "SELECT CONCAT('view ', TABLE_NAME) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = '{DATABASE}' \
+         UNION ALL SELECT CONCAT(LOWER(ROUTINE_TYPE), ' ', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = '{DATABASE}' \
+         UNION ALL SELECT CONCAT('trigger ', TRIGGER_NAME) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{DATABASE}' \
+         UNION ALL SELECT CONCAT('event ', EVENT_NAME) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{DATABASE}'"
+    );
+    let rows = server.rows(&sql).await?;
+    let name =
+        |row: harness::TextRow| row.into_iter().flatten().map(|b| String::from_utf8_lossy(&b).into_owned()).next();
+    Ok(rows.into_iter().filter_map(name).collect())
+}
+
 impl Proof {
     /// Whether all servers hold the same, and nothing was lost or doubled.
     pub(super) fn equal(&self) -> bool {
         let ledgers = self.ledgers.iter().all(|(_, ledger)| ledger.lost == 0 && ledger.doubled == 0);
-        !self.tables.is_empty() && ledgers && self.tables.values().all(|row| same(row))
+        let objects = self.objects.windows(2).all(|pair| matches!(pair, [a, b] if a == b));
+        !self.tables.is_empty() && ledgers && objects && self.tables.values().all(|row| same(row))
     }
 
     /// The table and the verdict.
@@ -93,6 +115,9 @@ impl Proof {
         for (name, ledger) in &self.ledgers {
             let Ledger { written, lost, doubled } = ledger;
             lines.push(format!("{name}: of {written} statements in the ledger {lost} were lost and {doubled} doubled"));
+        }
+        for (name, objects) in self.names.iter().zip(&self.objects) {
+            lines.push(format!("{name} has {}", objects.iter().cloned().collect::<Vec<_>>().join(", ")));
         }
         lines.extend(self.differences.iter().cloned());
         let verdict = if self.equal() { "all three servers hold the same" } else { "the servers are NOT equal" };
