@@ -10,6 +10,9 @@ use common::snapshot::{RunState, TableState};
 /// The window over which the rate is taken.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
 
+/// Tables that are told of those that were finished.
+const FINISHED_SHOWN: usize = 10;
+
 /// What all threads of a run tell.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -29,6 +32,8 @@ struct Inner {
     held: BTreeMap<String, Held>,
     held_seconds: BTreeMap<String, f64>,
     skipped: Vec<String>,
+    /// Tables in the order in which they were finished.
+    finished: Vec<usize>,
     active: bool,
 }
 
@@ -119,15 +124,17 @@ impl Progress {
     /// A table is done, or has left the run.
     pub fn done(&self, table: usize) {
         let mut inner = self.lock();
-        let Some(table) = inner.tables.get_mut(table) else { return };
-        if !std::mem::replace(&mut table.done, true) {
+        let Some(seen) = inner.tables.get_mut(table) else { return };
+        if !std::mem::replace(&mut seen.done, true) {
             inner.tables_done += 1;
+            inner.finished.push(table);
         }
     }
 
     /// A table is copied anew: what was copied of it does not count.
     pub fn again(&self, table: usize) {
         let mut inner = self.lock();
+        inner.finished.retain(|done| *done != table);
         let Some(table) = inner.tables.get_mut(table) else { return };
         let (rows, bytes) = (std::mem::take(&mut table.rows), std::mem::take(&mut table.bytes));
         table.done = false;
@@ -198,6 +205,13 @@ impl Progress {
             held_seconds: inner.held_seconds.clone(),
             ..SnapshotSeen::default()
         };
+        let last = inner.finished.iter().rev().take(FINISHED_SHOWN).filter_map(|index| inner.tables.get(*index));
+        seen.finished.extend(last.map(|table| TableSeen {
+            name: table.name.clone(),
+            rows: table.rows,
+            rows_estimate: table.rows,
+            bytes: table.bytes,
+        }));
         let mut left = (0_u64, 0_u64);
         for table in &inner.tables {
             let estimate = if table.done { table.rows } else { table.estimate.0.max(table.rows) };
@@ -272,6 +286,7 @@ mod tests {
         progress.done(2);
         let seen = progress.seen().unwrap();
         assert_eq!((seen.rows, seen.tables_done, seen.held_by, seen.now.len()), (10, 2, None, 0));
+        assert_eq!(seen.finished.iter().map(|table| table.name.as_str()).collect::<Vec<_>>(), ["shop.c"]);
         progress.end();
         assert_eq!(progress.seen(), None);
     }
