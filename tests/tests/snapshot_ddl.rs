@@ -44,7 +44,8 @@ const CHANGES: [(&str, &str); 14] = [
     ),
     (
         "exchange",
-        "CREATE TABLE {t}_new LIKE {t}; ALTER TABLE {t}_new ADD COLUMN extra INT NULL; INSERT INTO {t}_new (id, k, v) SELECT id, k, v FROM {t}; \
+        "CREATE TABLE {t}_new (id INT NOT NULL PRIMARY KEY, k INT NOT NULL, v VARCHAR(200), extra INT NULL, KEY k (k)); \
+      INSERT INTO {t}_new (id, k, v) SELECT id, k, v FROM {t}; \
       RENAME TABLE {t} TO {t}_old, {t}_new TO {t}; INSERT INTO {t} VALUES (900002, 3, 'in the new one', 4); DROP TABLE {t}_old",
     ),
     (
@@ -66,12 +67,19 @@ async fn words(source: &Server, table: &str) -> Result<()> {
     source.exec(&format!("INSERT INTO {table} VALUES {}", values.join(", "))).await
 }
 
-async fn altered_while_copied(kinds: [ServerKind; 3]) -> Result<()> {
+/// As gh-ost does it: the new table is made after the old one, whose definition may not be at a destination yet.
+const MADE_LIKE: [(&str, &str); 1] = [(
+    "exchange",
+    "CREATE TABLE {t}_new LIKE {t}; ALTER TABLE {t}_new ADD COLUMN extra INT NULL; INSERT INTO {t}_new (id, k, v) SELECT id, k, v FROM {t}; \
+      RENAME TABLE {t} TO {t}_old, {t}_new TO {t}; INSERT INTO {t} VALUES (900002, 3, 'in the new one', 4); DROP TABLE {t}_old",
+)];
+
+async fn altered_while_copied(kinds: [ServerKind; 3], list: &[(&str, &str)]) -> Result<()> {
     let seed = seed()?;
     let mut rng = StdRng::seed_from_u64(seed);
     let source = Server::builder(kinds[0]).name("source").option("binlog_row_metadata", "FULL").start().await?;
     source.exec("CREATE DATABASE shop CHARACTER SET latin1").await?;
-    for (name, _) in CHANGES {
+    for (name, _) in list {
         numbers(&source, &format!("shop.{name}"), ROWS).await?;
     }
     words(&source, "shop.words").await?;
@@ -136,10 +144,15 @@ async fn altered_while_copied(kinds: [ServerKind; 3]) -> Result<()> {
 
 #[tokio::test]
 async fn at_mysql_in_random_order() -> Result<()> {
-    altered_while_copied([Mysql9, Mysql9, Mariadb10]).await
+    altered_while_copied([Mysql9, Mysql9, Mariadb10], &CHANGES).await
 }
 
 #[tokio::test]
 async fn at_mariadb_in_random_order() -> Result<()> {
-    altered_while_copied([Mariadb11, Mariadb11, Mysql9]).await
+    altered_while_copied([Mariadb11, Mariadb11, Mysql9], &CHANGES).await
+}
+
+#[tokio::test]
+async fn a_table_is_made_like_one_that_is_not_copied_yet() -> Result<()> {
+    altered_while_copied([Mysql9, Mysql9, Mariadb10], &MADE_LIKE).await
 }

@@ -66,7 +66,9 @@ async fn exact_at_random_stops(case: Case) -> Result<()> {
     let before = load.report();
     let seen = copy::wait_rows(&pipeline, 1, COPY_LIMIT).await?;
     let way = copy::reader_status(&pipeline).await.and_then(|s| s.snapshot).map(|s| s.way).unwrap_or_default();
-    let end = wait_runs(&pipeline, 1, COPY_LIMIT).await?;
+    wait_runs(&pipeline, 1, COPY_LIMIT).await?;
+    // The reader says so before it is durable.
+    let end = level(&pipeline, &source).await?;
     let during = load.report().transactions - before.transactions;
     // Wherever the appliers are now, that is where the first stop is looked for.
     for name in names {
@@ -254,7 +256,9 @@ async fn hammered(source: Server, destinations: [ServerKind; 2]) -> Result<()> {
     for copy in 0..COPIES {
         let (code, out, err) = pipeline.command(&["snapshot", "--tables", "shop.hammer"], COPY_LIMIT).await?;
         ensure!(code == 0, "logweir snapshot ended with {code}: {out} {err}\n{}", pipeline.logs());
-        let end = wait_runs(&pipeline, copy + 2, COPY_LIMIT).await?;
+        wait_runs(&pipeline, copy + 2, COPY_LIMIT).await?;
+        // The reader says so before it is durable.
+        let end = level(&pipeline, &source).await?;
         if copy % 4 == 3 {
             // Stopped right behind a copy, with the hammer still going.
             for (name, server) in [("a", &a), ("b", &b)] {
@@ -264,7 +268,9 @@ async fn hammered(source: Server, destinations: [ServerKind; 2]) -> Result<()> {
                 let (seq, place) = position(server, name).await?;
                 then.replicate_until(&place).await?;
                 let equal = compare::must_be_equal(&then, server, &["shop"]).await;
-                equal.with_context(|| format!("copy {copy}, stopped at seq {seq} ({place})"))?;
+                equal.with_context(|| {
+                    format!("{name}: copy {copy}, stopped at seq {seq} ({place}), end {end} at {at}")
+                })?;
             }
             for name in ["a", "b"] {
                 pipeline.start_service(&Service::applier(name))?;

@@ -121,7 +121,7 @@ async fn bodies_and_definers_are_there_or_named() -> Result<()> {
              CREATE TABLE log (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, what VARCHAR(20));
              CREATE FUNCTION twice (n INT) RETURNS INT DETERMINISTIC RETURN n * 2;
              CREATE DEFINER = ghost@nowhere VIEW of_ghost AS SELECT id, twice(n) AS n2 FROM t;
-             CREATE VIEW above AS SELECT * FROM of_ghost;
+             CREATE VIEW above AS SELECT id, twice(n) AS n2 FROM t;
              CREATE PROCEDURE more () INSERT INTO t VALUES (99, 99);
              CREATE TRIGGER noted AFTER INSERT ON t FOR EACH ROW INSERT INTO log (what) VALUES (CONCAT('t ', NEW.id));
              CREATE EVENT nightly ON SCHEDULE EVERY 1 SECOND DO INSERT INTO log (what) VALUES ('event')",

@@ -116,15 +116,34 @@ impl Table {
         format!("{}.{}", quote(&self.database), quote(&self.name))
     }
 
-    /// What SHOW CREATE says, without the next AUTO_INCREMENT value: that one may also move by what was rolled back.
+    /// What SHOW CREATE says, without the next AUTO_INCREMENT value: that one may also move by what was rolled back; and without the character sets
+    /// of columns whose collation it says: MySQL shows both for a table that was made by what it showed of another.
     pub(super) async fn definition(&self, conn: &mut Conn) -> Result<String> {
         let rows = text_rows(conn, &format!("SHOW CREATE TABLE {}", self.quoted())).await?;
         let text = rows.into_iter().next().and_then(|row| row.into_iter().nth(1)).flatten();
         let text = String::from_utf8_lossy(&text.context("SHOW CREATE TABLE gave nothing")?).into_owned();
+        let text = without_implied(&text);
         let Some(start) = text.find(" AUTO_INCREMENT=") else { return Ok(text) };
         let rest = text[start + " AUTO_INCREMENT=".len()..].trim_start_matches(|c: char| c.is_ascii_digit());
         Ok(format!("{}{rest}", &text[..start]))
     }
+}
+
+/// Leaves out each ` CHARACTER SET x` in front of ` COLLATE x_…`, or of ` COLLATE x`.
+fn without_implied(definition: &str) -> String {
+    const SET: &str = " CHARACTER SET ";
+    let mut parts = definition.split(SET);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let name = part.split([' ', ',', '\n']).next().unwrap_or_default();
+        let rest = &part[name.len()..];
+        if !rest.strip_prefix(" COLLATE ").is_some_and(|collation| collation.starts_with(name)) {
+            text.push_str(SET);
+            text.push_str(name);
+        }
+        text.push_str(rest);
+    }
+    text
 }
 
 /// A number with all its digits. MySQL cuts the text of a DOUBLE at 22 characters, which is too short for a sign or an exponent of three
