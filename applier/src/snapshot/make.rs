@@ -9,6 +9,7 @@ use common::snapshot::{ObjectKind, ObjectName, SnapshotObject, SnapshotStep, Tab
 
 use super::states::{self, Existed, ObjectState};
 use super::{Stand, existing, indexes};
+use crate::advice::next_step;
 use crate::ddl::{context, definer, guard, replica_word, rewrite};
 use crate::error::{ApplyError, Result, passes};
 use crate::plan::SnapshotWork;
@@ -105,7 +106,13 @@ impl Worker {
                 let refused = matches!(error, ApplyError::Refused { .. })
                     || error.server_code().is_some_and(|code| !passes(code));
                 if !refused || self.snapshot_options().on_error != OnObjectError::Skip {
-                    return Err(error);
+                    return Err(match error {
+                        ApplyError::Server { doing, source } if refused => ApplyError::refused(
+                            format!("while {doing}: {source}{}", next_step(&source)),
+                            "or exclude it for this destination, or set [snapshot] on_error = \"skip\" to go on without it",
+                        ),
+                        other => other,
+                    });
                 }
                 let why = error.to_string();
                 tracing::warn!(object = %full_name(name), %why, "left out (on_error = skip)");
