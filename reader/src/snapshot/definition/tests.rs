@@ -14,6 +14,7 @@ fn columns() -> Vec<ColumnDefinition> {
         column("maybe", "int", true),
         column("n", "bigint", false),
         column("weight", "float", false),
+        column("named", "uuid", false),
     ]
 }
 
@@ -56,7 +57,7 @@ fn integers_come_before_strings_and_short_keys_before_long_ones() {
 
 #[test]
 fn keys_in_which_a_row_has_no_place_of_its_own_do_not_serve() {
-    for parts in [&["maybe?"][..], &["id", "maybe?"], &["()"], &["id", "()"], &["name10"], &["weight"]] {
+    for parts in [&["maybe?"][..], &["id", "maybe?"], &["()"], &["id", "()"], &["name10"], &["weight"], &["named"]] {
         assert_eq!(chosen(&[key("a", parts)]), None, "{parts:?}");
     }
     let good = key("a", &["id"]);
