@@ -44,7 +44,7 @@ impl RowPacker {
             names: schema.columns.iter().map(|column| column.name.clone()).collect(),
             nulls_in: (results.len() + 9) / 8,
             nulls_out: count.div_ceil(8),
-            unused: if count % 8 == 0 || schema.flavor == Flavor::MySql { 0 } else { 0xff << (count % 8) },
+            unused: if count.is_multiple_of(8) || schema.flavor == Flavor::MySql { 0 } else { 0xff << (count % 8) },
             whole: results.len() == count,
         })
     }

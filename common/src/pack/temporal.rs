@@ -55,7 +55,7 @@ fn fraction(micros: u32, digits: u8) -> Option<(u32, usize)> {
         6 => (1, 1),
         _ => return None,
     };
-    (micros < 1_000_000 && micros % step == 0).then(|| (micros / unit, usize::from(digits.div_ceil(2))))
+    (micros < 1_000_000 && micros.is_multiple_of(step)).then(|| (micros / unit, usize::from(digits.div_ceil(2))))
 }
 
 fn put(number: u64, bytes: usize, out: &mut Vec<u8>) {
