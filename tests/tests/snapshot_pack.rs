@@ -86,7 +86,7 @@ fn selected(wire: &mut Wire, kind: ServerKind, database: &str, table: &str) -> R
     };
     let list: Vec<_> = definitions.iter().map(|d| pack::select_expression(d, flavor)).collect();
     let results =
-        wire.select(&format!("SELECT {} FROM `{database}`.`{}` ORDER BY 1", list.join(","), table.replace('`', "``")))?;
+        wire.select(format!("SELECT {} FROM `{database}`.`{}` ORDER BY 1", list.join(","), table.replace('`', "``")))?;
     let packer = RowPacker::new(&schema, &results)?;
     let mut images = vec![];
     while let Some(row) = wire.next_row()? {
@@ -161,7 +161,8 @@ fn odd(kind: ServerKind) -> String {
     let bits: Vec<_> = (0..64).map(|n| format!("'s{n}'")).collect();
     let columns: Vec<_> = (0..30).map(|n| format!("c{n} {}", ["INT", "VARCHAR(10)", "DECIMAL(7,3)"][n % 3])).collect();
     let values = |id: u32| -> String {
-        let values = (0..30u32).map(|n| if (n * 7 + id) % 4 == 0 { "NULL".to_owned() } else { (n * id).to_string() });
+        let values =
+            (0..30u32).map(|n| if (n * 7 + id).is_multiple_of(4) { "NULL".to_owned() } else { (n * id).to_string() });
         values.collect::<Vec<_>>().join(",")
     };
     let (members, bits, columns) = (members.join(","), bits.join(","), columns.join(","));
