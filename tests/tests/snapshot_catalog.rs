@@ -8,7 +8,7 @@ use common::config::{Server as Address, ServerUrl, Tls};
 use common::selection::Selection;
 use common::snapshot::{ObjectKind, ObjectName, SnapshotObject, TableName};
 use common::sql_mode::{MARIADB, MYSQL, OLD, SHARED};
-use harness::{Server, ServerKind};
+use harness::{Server, ServerKind, TextRow};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use reader::snapshot::catalog::{self, Catalog};
@@ -122,6 +122,30 @@ fn is_rewritten(object: &SnapshotObject) -> bool {
     matches!(object.object.name.as_str(), "lat" | "latin")
 }
 
+/// MySQL 8 shows the character set of a column beside its collation once a statement named the collation, as its own SHOW CREATE does: it stands there only the
+/// second time.
+fn without_plain_character_sets(mut object: SnapshotObject) -> SnapshotObject {
+    let mut out = String::new();
+    let mut rest = object.statement.as_str();
+    while let Some((before, after)) = rest.split_once(" CHARACTER SET ") {
+        out.push_str(before);
+        let (word, behind) = after.split_once(' ').unwrap_or((after, ""));
+        if !behind.starts_with("COLLATE ") {
+            out.push_str(" CHARACTER SET ");
+            out.push_str(word);
+        }
+        rest = after.get(word.len()..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    object.statement = out;
+    object
+}
+
+fn readable(row: &TextRow) -> String {
+    let text = |value: &Option<Vec<u8>>| value.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    format!("{:?}", row.iter().map(text).collect::<Vec<_>>())
+}
+
 async fn copied(kind: ServerKind) -> Result<()> {
     let source = filled(kind).await?;
     let (catalog, wanted) = read_all(&source).await?;
@@ -141,9 +165,19 @@ async fn copied(kind: ServerKind) -> Result<()> {
     ensure!(made.others.len() + usize::from(kind.is_mariadb()) == catalog.others.len());
     for (wanted, found) in wanted.iter().zip(&found) {
         ensure!(wanted.object == found.object, "{:?} instead of {:?}", found.object, wanted.object);
-        ensure!(is_rewritten(wanted) || wanted == found, "source: {wanted:#?}\ndestination: {found:#?}");
+        let same = match wanted.object.kind {
+            ObjectKind::Table if kind == Mysql9 => {
+                without_plain_character_sets(wanted.clone()) == without_plain_character_sets(found.clone())
+            }
+            _ => wanted == found,
+        };
+        ensure!(is_rewritten(wanted) || same, "source: {wanted:#?}\ndestination: {found:#?}");
+    }
+    for server in [&source, &destination] {
+        server.exec("INSERT INTO shop.times (id) VALUES (1)").await?;
     }
     for query in [
+        "SELECT UNIX_TIMESTAMP(t) FROM shop.times",
         "SELECT trigger_name, action_timing, action_statement FROM information_schema.triggers WHERE trigger_schema = 'shop' ORDER BY event_object_table, \
          action_order, trigger_name",
         "SELECT HEX(a), HEX(b) FROM shop.latin",
@@ -151,12 +185,13 @@ async fn copied(kind: ServerKind) -> Result<()> {
         "CALL shop.simple()",
         "SELECT shop.ansi('a'), shop.slash()",
         "SELECT event_name, execute_at, starts, time_zone, status FROM information_schema.events ORDER BY event_name",
-        "SELECT column_name, column_default, extra FROM information_schema.columns WHERE table_schema = 'shop' AND table_name <> 'history' \
+        "SELECT column_name, extra FROM information_schema.columns WHERE table_schema = 'shop' AND table_name <> 'history' \
          ORDER BY table_name, ordinal_position",
     ] {
         let (a, b) = (source.rows(query).await, destination.rows(query).await);
         let (a, b) = (a.context("source")?, b.context("destination")?);
-        ensure!(!a.is_empty() && a == b, "{query}: {a:?}\n{b:?}");
+        let differ = a.iter().zip(&b).find(|(a, b)| a != b).map(|(a, b)| format!("{}\n{}", readable(a), readable(b)));
+        ensure!(!a.is_empty() && a == b, "{query}: {} and {} rows, {differ:?}", a.len(), b.len());
     }
     if kind.is_mariadb() {
         for sequence in ["`se q`", "down"] {

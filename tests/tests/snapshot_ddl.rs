@@ -96,7 +96,7 @@ async fn altered_while_copied(kinds: [ServerKind; 3], list: &[(&str, &str)]) -> 
         .destination("b", &b)
         .build()?;
     let mut changes: Vec<(String, String)> =
-        CHANGES.iter().map(|(name, sql)| ((*name).to_owned(), sql.replace("{t}", &format!("shop.{name}")))).collect();
+        list.iter().map(|(name, sql)| ((*name).to_owned(), sql.replace("{t}", &format!("shop.{name}")))).collect();
     changes.push((
         "words".to_owned(),
         "ALTER TABLE shop.words MODIFY id VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL; INSERT INTO shop.words VALUES ('A', 'new'), ('a', 'new')"

@@ -227,8 +227,6 @@ async fn a_copy_larger_than_the_store_and_than_memory_passes() -> Result<()> {
         );
         source.exec(&sql).await?;
     }
-    // A table without a key is read whole at one point; it is larger than half the store too.
-    source.exec("INSERT INTO bulk.heap SELECT v FROM bulk.large LIMIT 4000").await?;
     let pipeline = Pipeline::builder(&source)
         .store_line("segment_size = \"2MiB\"")
         .store_line(&format!("max_size = \"{}MiB\"", STORE_MAX >> 20))
@@ -272,6 +270,19 @@ async fn a_copy_larger_than_the_store_and_than_memory_passes() -> Result<()> {
         }
         largest = largest.max(copy::store_bytes(&pipeline));
         ensure!(Instant::now() < deadline, "the copy does not end:\n{}", pipeline.logs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A table without a key is read whole at one point, where the reader stands still; it is larger than half the store too.
+    source.exec("INSERT INTO bulk.heap SELECT v FROM bulk.large LIMIT 4000").await?;
+    pipeline.wait_level(COPY_LIMIT).await?;
+    let (code, _, err) = pipeline.command(&["snapshot", "--tables", "bulk.heap"], COPY_LIMIT).await?;
+    ensure!(code == 0, "{code}: {err}");
+    while copy::runs_ended(&pipeline) == 1 {
+        for service in [&Service::Reader, &applier] {
+            pipeline.must_run(service)?;
+        }
+        largest = largest.max(copy::store_bytes(&pipeline));
+        ensure!(Instant::now() < deadline, "the copy of bulk.heap does not end:\n{}", pipeline.logs());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     pipeline.wait_level(COPY_LIMIT).await?;
