@@ -73,6 +73,12 @@ impl Attending {
         }
     }
 
+    /// A prepared branch was committed. Its rows stand in the log where it was prepared, perhaps before a window was opened in which a SELECT still
+    /// finds the rows as they were.
+    pub(super) fn branch_committed(&mut self) {
+        self.windows.unknown_rows();
+    }
+
     /// DDL came; `at` is its end.
     pub(super) fn ddl(&mut self, kind: DdlKind, objects: &[DdlObject], at: &BinlogPosition) {
         if !self.windows.is_empty() {

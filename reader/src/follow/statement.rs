@@ -69,6 +69,9 @@ impl Follower {
             XaStatement::Commit(xid) => (xid, true),
             XaStatement::Rollback(xid) => (xid, false),
         };
+        if commit {
+            self.attending.branch_committed();
+        }
         self.group(header);
         self.begin()?;
         self.output.record(RecordKind::XaOutcome, &XaOutcome { xid, commit })?;

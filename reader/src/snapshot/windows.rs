@@ -137,6 +137,13 @@ impl Windows {
         }
     }
 
+    /// Rows have changed of which it is not known whose they are: those of a branch that was prepared before.
+    pub(crate) fn unknown_rows(&mut self) {
+        for watch in &mut self.watches {
+            watch.ddl = self.clock;
+        }
+    }
+
     /// Whether what was read in this window can still be used.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::error::ReaderError;
 use crate::snapshot::catalog::{Catalog, logs_cascades};
 use crate::snapshot::desk::{DdlEvent, Scope};
 use crate::snapshot::link::Link;
-use crate::snapshot::marks::Way;
+use crate::snapshot::marks::{Ask, Way};
 use common::record::{DdlKind, DdlRole};
 
 impl Shared {
@@ -41,7 +41,13 @@ impl Shared {
             }
             return Ok(None);
         }
+        if !wanted.schema_only && !before.tables.is_empty() {
+            whole_images(&mut link)?;
+        }
         let first = self.desk.state().selection.is_none();
+        if first {
+            no_branches(&mut link)?;
+        }
         if first {
             self.desk.note(scope())?;
         }
@@ -194,5 +200,43 @@ impl Run<'_> {
             }
             last = Some(table);
         }
+    }
+}
+
+/// While a table is copied, its changes are put in place from whole images: a part of a row cannot be put where the row is not there yet.
+fn whole_images(link: &mut Link) -> Result<(), Trouble> {
+    let wanted = [("binlog_row_image", "FULL"), ("binlog_row_value_options", "")];
+    let settings =
+        link.ask("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('binlog_row_image', 'binlog_row_value_options')");
+    for row in settings.map_err(|error| judge(error, None))? {
+        let cell = |index: usize| row.get(index).cloned().flatten().unwrap_or_default();
+        let (name, value) = (cell(0), cell(1));
+        let Some((name, fine)) = wanted.iter().find(|(wanted, _)| wanted.as_bytes() == name.as_slice()) else {
+            continue;
+        };
+        if !value.eq_ignore_ascii_case(fine.as_bytes()) {
+            let value = String::from_utf8_lossy(&value);
+            return Err(Trouble::fatal(ReaderError::Source(format!(
+                "the source's binlog does not hold whole rows ({name}={value}), without which tables cannot be copied while they are written to; run there: \
+                 SET GLOBAL {name}='{fine}', and have its clients connect anew (or set [snapshot] mode = \"none\")"
+            ))));
+        }
+    }
+    Ok(())
+}
+
+/// What a branch that was prepared before the log begins has changed stands nowhere: neither in a row that is read now nor in the log.
+fn no_branches(link: &mut Link) -> Result<(), Trouble> {
+    match link.ask("XA RECOVER") {
+        Ok(branches) if branches.is_empty() => Ok(()),
+        Ok(branches) => Err(Trouble::busy(ReaderError::Source(format!(
+            "the source holds {} prepared XA branch(es) from before the snapshot (XA RECOVER names them); the snapshot begins once they are committed or rolled back",
+            branches.len()
+        )))),
+        Err(error) if matches!(super::trouble::code(&error), Some(1227 | 1142 | 1045 | 1401)) => {
+            tracing::warn!(%error, "this user may not see prepared XA branches (XA_RECOVER_ADMIN): one from before the snapshot would stop the appliers when it is committed");
+            Ok(())
+        }
+        Err(error) => Err(judge(error, None)),
     }
 }
