@@ -117,9 +117,12 @@ fn complete(
         Ok(bits) => bits,
         Err(word) => return Ok(Err(format!("it was made under the sql_mode {word}, which is not known here"))),
     };
+    let of_client = |collation: &str| shown.client.as_deref().is_some_and(|client| collation.starts_with(client));
+    let is_plain_view = object.kind == ObjectKind::View && shown.connection.as_deref().is_some_and(of_client);
     let mut client = shown.client.as_deref().map_or(Some(UTF8MB4), client_id);
     let statement = match &shown.client {
-        Some(name) if !statement.is_ascii() => match text::readable(session, name, statement, bits)? {
+        // MySQL 5 makes a broken view where client and connection have different character sets.
+        Some(name) if !statement.is_ascii() => match text::readable(session, name, statement, bits, is_plain_view)? {
             Ok((statement, same)) => {
                 client = if same { client } else { Some(UTF8MB4) };
                 statement

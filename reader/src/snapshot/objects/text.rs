@@ -66,12 +66,13 @@ pub(super) fn keeps_history(statement: &str) -> bool {
 }
 
 /// A statement, shown in UTF-8, that was written in the character set `client` and is not ASCII, as a text that means the same; and whether that holds in a session of
-/// `client` (else it must be one of UTF-8).
+/// `client` (else it must be one of UTF-8). With `all` also strings without an introducer are written in hexadecimal.
 pub(super) fn readable(
     session: &mut Session,
     client: &str,
     statement: &[u8],
     sql_mode: u64,
+    all: bool,
 ) -> Result<Result<(String, bool), String>, ReaderError> {
     let Ok(statement) = String::from_utf8(statement.to_vec()) else {
         return Ok(Err(format!(
@@ -85,24 +86,30 @@ pub(super) fn readable(
     // The bytes behind an introducer were never converted: `_latin1'ä'` is one byte here, and would be two in UTF-8.
     let mut out = String::new();
     let mut from = 0;
-    let tokens = tokens(&statement, dialect(sql_mode));
-    for pair in tokens.windows(2) {
-        let [before, string] = pair else { continue };
-        let Some(word) = statement.get(before.start..before.end) else { continue };
-        let Some(quoted) = statement.get(string.start..string.end) else { continue };
-        let national = word.eq_ignore_ascii_case("n") && before.end == string.start;
-        let introducer = before.kind == TokenKind::Word && (national || word.starts_with('_'));
-        if !introducer || string.kind != TokenKind::Text || quoted.is_ascii() {
+    let mut before: Option<Token> = None;
+    for string in tokens(&statement, dialect(sql_mode)) {
+        let word = before.replace(string).filter(|before| before.kind == TokenKind::Word);
+        let quoted = statement.get(string.start..string.end).unwrap_or_default();
+        if string.kind != TokenKind::Text || quoted.is_ascii() {
             continue;
         }
+        let text = |token: Token| statement.get(token.start..token.end).unwrap_or_default();
+        let (start, introducer) = match word.map(|word| (word, text(word))) {
+            Some((word, name)) if name.starts_with('_') => (word.start, name.to_owned()),
+            Some((word, name)) if name.eq_ignore_ascii_case("n") && word.end == string.start => {
+                (word.start, "_utf8".to_owned())
+            }
+            _ if all => (string.start, format!("_{client}")),
+            _ => continue,
+        };
         let value = unquoted(quoted, sql_mode & NO_BACKSLASH_ESCAPES == 0);
         let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
         let query = format!("SELECT HEX(CAST(CONVERT(_utf8mb4 x'{hex}' USING {client}) AS BINARY))");
         let Some(hex) = session.text("converting a string of a definition", &query)? else {
             return Ok(Err(format!("a string in its definition cannot be written in the character set {client}")));
         };
-        out.push_str(statement.get(from..before.start).unwrap_or_default());
-        out.push_str(if national { "_utf8" } else { word });
+        out.push_str(statement.get(from..start).unwrap_or_default());
+        out.push_str(&introducer);
         out.push_str(" 0x");
         out.push_str(&hex);
         from = string.end;
