@@ -278,6 +278,10 @@ impl Session {
         match conn.query_drop(&sql).await {
             Ok(()) => {}
             Err(mysql_async::Error::Server(error)) if sent && statements::is_done_already(error.code) => {}
+            // MySQL, killed in the middle of a TRUNCATE, may come back with a table that has lost its file: nothing but a DROP helps.
+            Err(mysql_async::Error::Server(error)) if sent && error.code == 1812 => {
+                conn.query_drop(sql.replacen("TRUNCATE TABLE", "DROP TABLE IF EXISTS", 1)).await?;
+            }
             Err(error) => {
                 self.ddl = Some((sql, true));
                 return Err(error);

@@ -12,6 +12,8 @@ use crate::snapshot::{Remembered, Stand};
 
 /// How many tables that are being copied are named at most.
 const NAMED: usize = 32;
+/// And how many that are done.
+const FINISHED_NAMED: usize = 5;
 
 #[derive(Debug)]
 struct Copy {
@@ -27,6 +29,8 @@ struct Copy {
 pub(super) struct CopyProgress {
     runs: Vec<RunId>,
     tables: BTreeMap<TableName, Copy>,
+    /// Those that are done, in the order in which they were.
+    finished: Vec<TableName>,
     rate: Rate,
     rows: u64,
 }
@@ -68,6 +72,7 @@ impl CopyProgress {
                 if let Some(copy) = self.tables.get_mut(table) {
                     copy.stand = Stand::Done;
                     copy.estimate = copy.rows;
+                    self.finished.push(table.clone());
                 }
             }
             SnapshotStep::TableAgain { table, gone: true, .. } => {
@@ -77,10 +82,12 @@ impl CopyProgress {
                 if let Some(copy) = self.tables.get_mut(table) {
                     (copy.rows, copy.bytes) = (0, 0);
                 }
+                self.finished.retain(|done| done != table);
             }
             SnapshotStep::End { run, .. } => {
                 self.runs.retain(|other| other != run);
                 self.tables.retain(|_, copy| copy.run != *run);
+                self.finished.retain(|table| self.tables.contains_key(table));
             }
         }
     }
@@ -127,6 +134,16 @@ impl CopyProgress {
                 Stand::Copying | Stand::Made | Stand::Pending => {}
             }
         }
+        let last = self.finished.iter().rev().filter_map(|name| Some((name, self.tables.get(name)?)));
+        seen.finished = last
+            .take(FINISHED_NAMED)
+            .map(|(name, copy)| TableSeen {
+                name: name.to_string(),
+                rows: copy.rows,
+                rows_estimate: copy.rows,
+                bytes: copy.bytes,
+            })
+            .collect();
         // Tables whose definition has not come have no estimate: then it cannot be told.
         let known = self.tables.values().all(|copy| copy.stand != Stand::Pending);
         let left = seen.rows_estimate.saturating_sub(seen.rows) as f64;
