@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::prepared::Unfinished;
+use super::rows::FOREIGN_KEY;
 use super::{Outcome, Worker};
 use crate::error::{ApplyError, Place, Result};
 use crate::plan::{Action, Change, Close, Piece};
@@ -31,7 +32,12 @@ impl Worker {
             Close::Open | Close::WasPrepare(..) => piece.first.seq,
         };
         if ROWS_DIFFER.contains(&code) && self.sql_until < until {
-            tracing::warn!(%error, "row events were refused; looking for the row with SQL");
+            let orphans = piece.actions.iter().any(|action| matches!(action, Action::Rows(change) if change.orphans));
+            if orphans && FOREIGN_KEY.contains(&code) {
+                tracing::info!(seq = until.0, "a row refers to one that is not copied yet; written as SQL");
+            } else {
+                tracing::warn!(%error, "row events were refused; looking for the row with SQL");
+            }
             self.sql_until = until;
         } else if NOT_ALLOWED.contains(&code) {
             self.routes.give_up_events(&format!("the destination refuses row events: {error}"))?;

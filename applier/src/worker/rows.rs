@@ -24,7 +24,7 @@ const PACKET_STATEMENTS: usize = 256;
 const DUPLICATE: &[u16] = &[1062, 1022, 1586, 1169, 1761, 1762];
 /// Of these: a row refers to one that is not there.
 const NO_PARENT: &[u16] = &[1216, 1452];
-const FOREIGN_KEY: &[u16] = &[1216, 1217, 1451, 1452];
+pub(super) const FOREIGN_KEY: &[u16] = &[1216, 1217, 1451, 1452];
 
 impl Worker {
     /// Writes changes of one table, in their order.
