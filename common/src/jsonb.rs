@@ -15,8 +15,8 @@ pub use diff::{Diff, DiffOp, Diffs};
 pub use encode::encode;
 pub use node::{Container, Node, Opaque};
 pub use sql::{is_text_exact, write_diff_sql, write_sql, write_sql_value};
-pub(crate) use text::{Sink, write_text_into};
 pub use text::write_text;
+pub(crate) use text::{Sink, write_text_into};
 
 /// A document that cannot be read, or not be written as asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -101,7 +101,8 @@ impl Wire {
         };
         let transport = Transport::connect(&server.url.host, timeout)
             .map_err(|source| WireError::Io { host: host.clone(), source })?;
-        let mut wire = Self { transport, host, sequence: 0, version: String::new(), patience: PATIENCE, statement: None };
+        let mut wire =
+            Self { transport, host, sequence: 0, version: String::new(), patience: PATIENCE, statement: None };
         auth::login(&mut wire, server)?;
         Ok(wire)
     }

@@ -102,7 +102,9 @@ impl Transport {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.poll(PollFlags::POLLOUT, WRITE_TIMEOUT, None)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.poll(PollFlags::POLLOUT, WRITE_TIMEOUT, None)?
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -112,7 +114,9 @@ impl Transport {
                 _ => Ok(()),
             };
             match flushed {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.poll(PollFlags::POLLOUT, WRITE_TIMEOUT, None)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.poll(PollFlags::POLLOUT, WRITE_TIMEOUT, None)?
+                }
                 other => return other,
             }
         }
