@@ -12,6 +12,7 @@ use crate::board::Board;
 use crate::fill::Fill;
 use crate::follow::{Message, Progress};
 use crate::snapshot::desk::Desk;
+use crate::snapshot::run::store_limit;
 
 /// A group of frames is synced at this size, or as soon as no further frame waits.
 const GROUP_BYTES: usize = 1 << 20;
@@ -19,6 +20,8 @@ const GROUP_BYTES: usize = 1 << 20;
 const FULL_RETRY: Duration = Duration::from_millis(200);
 /// How often old segments are looked for.
 const RETAIN_EVERY: Duration = Duration::from_secs(10);
+/// The same while a snapshot waits for them to go.
+const RETAIN_FOR_COPY_EVERY: Duration = Duration::from_millis(100);
 /// How often readers are shown that the writer lives.
 const BEAT_EVERY: Duration = Duration::from_millis(500);
 
@@ -55,7 +58,8 @@ impl Writing {
         self.store_bytes.store(writer.as_ref().map_or(0, |writer| writer.stats().store_bytes), Ordering::Relaxed);
         let (mut retained, mut beat) = (Instant::now(), Instant::now());
         loop {
-            let message = match self.from.recv_timeout(BEAT_EVERY) {
+            let retain_every = if self.copy_waits() { RETAIN_FOR_COPY_EVERY } else { RETAIN_EVERY };
+            let message = match self.from.recv_timeout(BEAT_EVERY.min(retain_every)) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -101,7 +105,7 @@ impl Writing {
                 writer.heartbeat();
                 beat = Instant::now();
             }
-            if retained.elapsed() >= RETAIN_EVERY {
+            if retained.elapsed() >= retain_every {
                 self.retain(writer, 0)?;
                 retained = Instant::now();
             }
@@ -167,9 +171,25 @@ impl Writing {
         }
     }
 
+    /// Whether a snapshot is under way.
+    fn copies(&self) -> bool {
+        self.desk.with_state(|state| !state.runs.is_empty())
+    }
+
+    /// Whether it reads nothing more before segments go.
+    fn copy_waits(&self) -> bool {
+        self.store_bytes.load(Ordering::Relaxed) > store_limit(self.retention.max_size) && self.copies()
+    }
+
     /// Deletes what may go; while the first snapshot is under way at once, since nobody can want to go back behind it and it may be as large as the source. With `needed` bytes to come, passed segments go early as soon as those bytes would pass max_size, not only once it is passed.
     fn retain(&self, writer: &mut Writer, needed: u64) -> Result<(), StoreError> {
-        let max_size = self.retention.max_size.map(|max| max.saturating_sub(needed));
+        let mut max_size = self.retention.max_size;
+        if self.copies() {
+            // A later snapshot may be as large too, and what all have passed must not hold it back.
+            let limit = store_limit(max_size);
+            max_size = Some(max_size.map_or(limit, |max| max.min(limit)));
+        }
+        let max_size = max_size.map(|max| max.saturating_sub(needed));
         let keep_for = if self.desk.first_run() { Duration::ZERO } else { self.retention.keep_for };
         let removed = writer.retain(&Retention { keep_for, max_size, ..self.retention })?;
         self.store_bytes.store(writer.stats().store_bytes, Ordering::Relaxed);

@@ -37,6 +37,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// Without `max_size`, the store holds no more than this while a run is under way.
 const STORE_BYTES_MAX: u64 = 4 << 30;
 
+/// How large the store may be for chunks to be read: half of its `max_size`, so that the binlog has the rest.
+pub(crate) fn store_limit(max_size: Option<u64>) -> u64 {
+    max_size.map_or(STORE_BYTES_MAX, |size| size / 2)
+}
+
 /// What a scheduler works with.
 #[derive(Debug)]
 pub struct RunContext {
@@ -371,7 +376,7 @@ impl Shared {
 
     /// Waits while the store is larger than a run may make it.
     pub(super) fn wait_for_store(&self) {
-        let limit = self.pipeline.store.max_size.map_or(STORE_BYTES_MAX, |size| size / 2);
+        let limit = store_limit(self.pipeline.store.max_size);
         let mut held = false;
         loop {
             let bytes = self.store_bytes.load(Ordering::Relaxed);

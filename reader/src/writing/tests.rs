@@ -86,3 +86,58 @@ fn a_frame_that_waits_for_room_does_not_hide_the_one_before_it() {
     drop(to);
     thread.join().unwrap().unwrap();
 }
+
+/// Bytes of a store whose three sealed segments everyone has passed, a while after a thread was given it.
+fn left_behind_a_consumer(state: SnapshotState) -> u64 {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        segment_bytes: 2 << 20,
+        max_size: Some(8 << 20),
+        identity: b"p".to_vec(),
+        ..StoreOptions::default()
+    };
+    let (mut writer, _) = Writer::open(dir.path(), options.clone()).unwrap();
+    let mut consumer = store::Consumer::register(dir.path(), "quick").unwrap();
+    for _ in 0..3 {
+        writer.roll(b"start").unwrap();
+        let mut frame = FrameBuilder::new();
+        frame.push(1, &noise(1800 << 10));
+        frame.end_seq();
+        writer.append(&mut frame).unwrap();
+        writer.sync().unwrap();
+    }
+    writer.roll(b"last").unwrap();
+    consumer.advance(common::Seq(3)).unwrap();
+    consumer.flush().unwrap();
+    let (to, from) = mpsc::sync_channel(4);
+    let (free, _emptied) = mpsc::channel();
+    let store_bytes = Arc::new(AtomicU64::default());
+    let mut writing = Writing {
+        dir: dir.path().to_owned(),
+        options,
+        retention: Retention { keep_for: Duration::from_secs(3600), max_size: Some(8 << 20), evict: false },
+        from,
+        free,
+        fill: Arc::new(Fill::new(1 << 20, Some(0))),
+        board: Arc::new(Board::new("p")),
+        desk: Desk::new(state),
+        store_bytes: store_bytes.clone(),
+    };
+    let thread = std::thread::spawn(move || writing.run(writer));
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < deadline && !(1..4 << 20).contains(&store_bytes.load(Ordering::Relaxed)) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(to);
+    thread.join().unwrap().unwrap();
+    store_bytes.load(Ordering::Relaxed)
+}
+
+#[test]
+fn what_all_have_passed_does_not_hold_a_copy_back() {
+    let state = SnapshotState { runs: vec![common::snapshot::RunState::default()], ..SnapshotState::default() };
+    let left = left_behind_a_consumer(state);
+    assert!(left <= 4 << 20, "{left} bytes stay while a copy waits for half of 8 MiB");
+    let left = left_behind_a_consumer(SnapshotState::default());
+    assert!(left > 5 << 20, "{left} bytes stay, although nothing is copied and the time to keep them is not over");
+}
