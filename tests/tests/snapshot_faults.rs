@@ -273,7 +273,11 @@ async fn a_copy_larger_than_the_store_and_than_memory_passes() -> Result<()> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // A table without a key is read whole at one point, where the reader stands still; it is larger than half the store too.
-    source.exec("INSERT INTO bulk.heap SELECT v FROM bulk.large LIMIT 4000").await?;
+    for part in 0..8 {
+        // A single transaction must fit into the store.
+        let sql = format!("INSERT INTO bulk.heap SELECT v FROM bulk.large WHERE id DIV 500 = {part}");
+        source.exec(&sql).await?;
+    }
     pipeline.wait_level(COPY_LIMIT).await?;
     let (code, _, err) = pipeline.command(&["snapshot", "--tables", "bulk.heap"], COPY_LIMIT).await?;
     ensure!(code == 0, "{code}: {err}");

@@ -65,7 +65,15 @@ pub(crate) async fn wait_runs(pipeline: &Pipeline, runs: usize, limit: Duration)
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    Ok(reader_status(pipeline).await.context("the reader does not answer")?.position.seq)
+    // One that has just been started again listens a moment later.
+    loop {
+        if let Some(status) = reader_status(pipeline).await {
+            return Ok(status.position.seq);
+        }
+        pipeline.must_run(&Service::Reader)?;
+        ensure!(Instant::now() < deadline, "the reader does not answer:\n{}", pipeline.logs());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Waits until the reader is in the middle of a copy: at least so many rows are in the log.
