@@ -1,7 +1,7 @@
 //! Rows as a SELECT gives them, packed as the server itself would pack them into a row event.
 //!
 //! A snapshot reads rows over the binary protocol and puts them into the log beside the binlog's own rows, so they must be the same bytes. Three
-//! parts: [`column`] describes a column as TABLE_MAP would, [`select_expression`] asks for its value in a form that loses nothing, and [`RowPacker`]
+//! parts: [`column()`] describes a column as TABLE_MAP would, [`select_expression`] asks for its value in a form that loses nothing, and [`RowPacker`]
 //! turns each row of the answer into a row image, without an allocation and mostly by copying.
 //!
 //! The session that selects must be the reader's snapshot session: no conversion of character sets, time zone UTC, no PAD_CHAR_TO_FULL_LENGTH.

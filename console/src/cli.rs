@@ -118,7 +118,7 @@ pub(crate) struct SnapshotArgs {
     /// End the copies that are under way; tables that are not done stay as they are
     #[arg(long, conflicts_with_all = ["tables", "destination", "wait"])]
     pub(crate) cancel: bool,
-    /// Change a limit of [snapshot] until the reader's next start; an empty value takes it away. May be given several times
+    /// Change a limit of `[snapshot]` until the reader's next start; an empty value takes it away. May be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) set: Vec<Setting>,
     /// Wait, with progress, until all that is copied is at the destinations
