@@ -3,7 +3,7 @@
 //! What a SELECT sees must include all that the follower had decoded when the window was opened (LOW), and nothing that stands behind HIGH. Commits reach the
 //! binlog before the engine shows them, so the binlog's end alone is no low mark. The ways:
 //!
-//! - `gtid`: MySQL adds a transaction to `gtid_executed` after the engine's commit (`MYSQL_BIN_LOG::process_commit_stage_queue`), so once it contains the place,
+//! - `gtid`: MySQL from 5.7 on adds a transaction to `gtid_executed` after the engine's commit (`MYSQL_BIN_LOG::process_commit_stage_queue`), so once it contains the place,
 //!   every later SELECT sees it. The binlog's end after the SELECT is HIGH: it grew before the commit.
 //! - `binlog-snapshot`: MariaDB and Percona Server take the binlog's position and the engines' views at one point in START TRANSACTION WITH CONSISTENT SNAPSHOT
 //!   and show it as `Binlog_snapshot_file` and `_position`. LOW and HIGH are the same place.
@@ -88,6 +88,10 @@ impl Marks {
         let snapshots = !source.ask("SHOW STATUS LIKE 'binlog_snapshot_position'")?.is_empty();
         let (way, reason) = match (flavor, gtids, snapshots) {
             (_, _, true) => (Way::BinlogSnapshot, "it shows the binlog's place of a consistent snapshot"),
+            // `Gtid_state::update_on_flush` of MySQL 5.6; 5.7 has only `update_on_commit`.
+            (Flavor::MySql, true, false) if number(version) < (5, 7) => {
+                (Way::RowLocks, "before MySQL 5.7 a transaction is in gtid_executed before its engine has committed it")
+            }
             (Flavor::MySql, true, false) => (Way::Gtid, "gtid_mode is ON"),
             (Flavor::MySql, false, false) => (
                 Way::RowLocks,

@@ -162,6 +162,8 @@ fn the_way_is_the_best_that_the_source_offers() {
     let probe =
         |server: &mut Server, flavor, version: &str, gtids| Marks::probe(server, flavor, version, gtids).unwrap();
     assert_eq!(probe(&mut server, Flavor::MySql, "9.7.4", true).way(), Way::Gtid);
+    assert_eq!(probe(&mut server, Flavor::MySql, "5.7.44-log", true).way(), Way::Gtid);
+    assert_eq!(probe(&mut server, Flavor::MySql, "5.6.24-log", true).way(), Way::RowLocks);
     assert_eq!(probe(&mut server, Flavor::MySql, "5.6.24-log", false).way(), Way::RowLocks);
     server.has_snapshot_status = true;
     let maria = probe(&mut server, Flavor::MariaDb, "10.11.19-MariaDB-log", true);
