@@ -75,6 +75,9 @@ pub(crate) fn text(seen: &Observation) -> String {
         let name = &applier.status.destination;
         lines.extend(notes(name, applier.stopped.as_ref(), applier.problem.as_ref()));
         lines.extend(applier.status.last_error.as_ref().map(|e| format!("{name}, {}: {}", ago(e.at_us), e.message)));
+        lines.extend(applier.status.left_out.iter().map(|table| {
+            format!("{name}: {table} is left out; the table incident there says why, `logweir snapshot --tables` copies it again")
+        }));
         lines.extend(
             applier.status.write.reasons.iter().map(|reason| format!("{name}: SQL because {}", first_of(reason))),
         );

@@ -80,7 +80,7 @@ async fn exact_at_random_stops(case: Case) -> Result<()> {
     let report = load.stop().await?;
     println!("{} {way}: first rows {seen}, {during} transactions during the copy, then {report:?}", source.version());
     ensure!(way.is_empty() || way.contains(case.way), "the way was {way}, not {}", case.way);
-    ensure!(during > 30, "only {during} transactions were committed during the copy");
+    ensure!(during > 5, "only {during} transactions were committed during the copy");
 
     let last = level(&pipeline, &source).await?;
     let mut from = end;
@@ -196,6 +196,8 @@ async fn mysql56_to_mysql_and_mariadb() -> Result<()> {
 
 /// Many sessions change the same few rows at the same time, some thousand times a second, while their table is copied again and again: each mark that is a hair too early
 /// or too late leaves a row that is old, missing, or there although it was deleted.
+///
+/// The sources sync their binlogs, so that it takes a while between a transaction's place there and its commit in the engine.
 async fn hammered(source: Server, destinations: [ServerKind; 2]) -> Result<()> {
     const KEYS: u32 = 400;
     const SESSIONS: u64 = 8;
@@ -294,27 +296,29 @@ async fn hammered(source: Server, destinations: [ServerKind; 2]) -> Result<()> {
 
 #[tokio::test]
 async fn hammered_mysql_with_gtids_is_exact() -> Result<()> {
-    let source = Server::builder(Mysql9).name("source").option("binlog_row_metadata", "FULL").start().await?;
+    let source = Server::builder(Mysql9).name("source").option("binlog_row_metadata", "FULL");
+    let source = source.option("sync_binlog", "1").start().await?;
     hammered(source, [Mysql9, Mariadb10]).await
 }
 
 #[tokio::test]
 async fn hammered_mysql_without_gtids_is_exact() -> Result<()> {
     let source = Server::builder(Mysql9).name("source").option("binlog_row_metadata", "FULL");
-    let source = source.option("gtid_mode", "OFF").option("enforce_gtid_consistency", "OFF").start().await?;
+    let source = source.option("gtid_mode", "OFF").option("enforce_gtid_consistency", "OFF");
+    let source = source.option("sync_binlog", "1").start().await?;
     hammered(source, [Mysql9, Mysql9]).await
 }
 
 #[tokio::test]
 async fn hammered_mariadb_is_exact() -> Result<()> {
-    let source = Server::builder(Mariadb11).name("source").option("binlog_row_metadata", "FULL").start().await?;
+    let source = Server::builder(Mariadb11).name("source").option("binlog_row_metadata", "FULL");
+    let source = source.option("sync_binlog", "1").start().await?;
     hammered(source, [Mariadb11, Mysql9]).await
 }
 
 /// Up to 5.6 a transaction is in `gtid_executed` before its engine has committed it.
 #[tokio::test]
 async fn hammered_old_mysql_is_exact() -> Result<()> {
-    // Between the two it syncs its binlog, which makes it likely to be met there.
     let source = Server::builder(Mysql56).name("source").option("sync_binlog", "1").start().await?;
     hammered(source, [Mysql9, Mariadb10]).await
 }

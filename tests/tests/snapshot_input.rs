@@ -183,7 +183,7 @@ async fn a_view_that_may_not_be_seen_is_named() -> Result<()> {
         .exec(
             "CREATE TABLE shop.t (id INT NOT NULL PRIMARY KEY); INSERT INTO shop.t VALUES (1);
              CREATE VIEW shop.hidden AS SELECT id FROM shop.t;
-             CREATE USER reader; GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO reader",
+             CREATE USER reader; GRANT SELECT, REPLICATION SLAVE, REPLICATION CLIENT, XA_RECOVER_ADMIN ON *.* TO reader",
         )
         .await?;
     for on_error in ["stop", "skip"] {

@@ -13,7 +13,7 @@ use crate::counters::{Counters, Rate};
 use crate::error::ApplyError;
 use crate::feed::FeedStats;
 use crate::plan::CopyMove;
-use crate::snapshot::Remembered;
+use crate::snapshot::{Remembered, Stand};
 use crate::target::{Position, Progress, ServerFacts};
 use crate::write::Way;
 
@@ -101,7 +101,10 @@ impl Board {
     }
 
     pub(super) fn remembered(&self, remembered: &Remembered) {
-        self.inner().copies.remembered(remembered);
+        let mut inner = self.inner();
+        inner.copies.remembered(remembered);
+        let skipped = remembered.tables.iter().filter(|table| table.stand == Stand::Skipped);
+        inner.status.left_out = skipped.map(|table| table.table.to_string()).collect();
     }
 
     pub(super) fn snapshot_step(&self, step: &SnapshotStep) {

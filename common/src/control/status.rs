@@ -228,6 +228,8 @@ pub struct ApplierStatus {
     pub server: Option<ServerSeen>,
     /// How rows are written.
     pub write: WriteSeen,
+    /// Tables of snapshots that were left out here (`on_error = "skip"`), also after their run: `database.table`.
+    pub left_out: Vec<String>,
     /// What is applied and committed.
     pub position: Place,
     /// Behind the store's durable end; its seconds are behind the source.

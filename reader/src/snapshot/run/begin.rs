@@ -234,7 +234,7 @@ fn no_branches(link: &mut Link) -> Result<(), Trouble> {
             branches.len()
         )))),
         Err(error) if matches!(super::trouble::code(&error), Some(1227 | 1142 | 1045 | 1401)) => {
-            tracing::warn!(%error, "this user may not see prepared XA branches (XA_RECOVER_ADMIN): one from before the snapshot would stop the appliers when it is committed");
+            tracing::info!(%error, "this user may not see prepared XA branches (XA_RECOVER_ADMIN): one from before the snapshot would stop the appliers when it is committed");
             Ok(())
         }
         Err(error) => Err(judge(error, None)),
