@@ -308,23 +308,16 @@ impl Shared {
                 other => other?,
             }
         }
+        if let Some(step) = run.renamed_step().filter(|_| !cancelled) {
+            self.desk.append(step)?;
+            run.renamed_begun();
+        }
         self.desk.append(SnapshotStep::End { run: id, cancelled, at: common::BinlogPosition::default() })?;
         let seen = self.progress.seen().unwrap_or_default();
         self.progress.end();
         let words = if cancelled { "the copy was cancelled" } else { "the copy is complete" };
         let seconds = began.elapsed().as_secs();
         tracing::info!(run = id, tables = seen.tables, rows = seen.rows, bytes = seen.bytes, seconds, "{words}");
-        let renamed = std::mem::take(&mut *run.renamed.lock().unwrap_or_else(PoisonError::into_inner));
-        if !renamed.is_empty() && !cancelled {
-            self.wanted().push_front(Wanted {
-                destinations: state.begin.destinations.clone(),
-                whole: false,
-                schema_only: state.begin.schema_only,
-                again: true,
-                reason: "tables were renamed while they were copied".to_owned(),
-                tables: due::Which::Named(renamed),
-            });
-        }
         Ok(())
     }
 

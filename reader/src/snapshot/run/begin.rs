@@ -165,6 +165,38 @@ pub(super) fn catalog(link: &mut Link, selection: &Selection) -> Result<Catalog,
 }
 
 impl Run<'_> {
+    /// The Begin of a run for the new names of tables that were renamed before they were done. It is to stand in the log before their old names leave this run, so that no
+    /// restart forgets them.
+    pub(in crate::snapshot) fn renamed_step(&self) -> Option<SnapshotStep> {
+        let tables = self.renamed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if tables.is_empty() {
+            return None;
+        }
+        let now = &self.state.begin;
+        let begin = SnapshotBegin {
+            run: due::name(&self.shared.desk.state(), now_us()),
+            destinations: now.destinations.clone(),
+            whole: false,
+            schema_only: now.schema_only,
+            again: true,
+            tables,
+            others: Vec::new(),
+            way: now.way.clone(),
+            at: BinlogPosition::default(),
+        };
+        tracing::info!(
+            run = begin.run,
+            tables = begin.tables.len(),
+            "a snapshot begins: tables were renamed while they were copied"
+        );
+        Some(SnapshotStep::Begin(Box::new(begin)))
+    }
+
+    /// That step stands in the log.
+    pub(in crate::snapshot) fn renamed_begun(&self) {
+        self.renamed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     /// Takes over one DDL statement.
     pub(super) fn take_ddl(&self, event: &DdlEvent) {
         let name = |object: &common::record::DdlObject| TableName {

@@ -30,8 +30,6 @@ pub(super) enum Which {
     Beyond(Box<Selection>),
     /// Those that it has.
     Matching(Box<Selection>),
-    /// These.
-    Named(Vec<TableName>),
 }
 
 impl Which {
@@ -42,7 +40,6 @@ impl Which {
             Which::All => true,
             Which::Beyond(before) => !before.selects(&table.database, &table.table),
             Which::Matching(patterns) => patterns.selects(&table.database, &table.table),
-            Which::Named(names) => names.contains(table),
         }
     }
 }

@@ -152,6 +152,13 @@ impl Copier<'_> {
             if stand.touched {
                 continue;
             }
+            self.run.note_ddl()?;
+            if let Some(step) = self.run.renamed_step() {
+                if hold.append_step(step)?.is_err() {
+                    continue;
+                }
+                self.run.renamed_begun();
+            }
             let step =
                 SnapshotStep::TableAgain { run, table: entry.name.clone(), gone: true, at: BinlogPosition::default() };
             if hold.append_step(step)?.is_ok() {
