@@ -20,6 +20,7 @@ const AFTER_FAULTS: &[&str] = &[
     "interrupted",
     "unfinished",
     "was cut",
+    "cut the unpublished end",
     "left by",
     "connection",
     "Connection",
